@@ -1,0 +1,32 @@
+"""Where data lives. Outputs are never part of the package: everything hangs below one folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["atomic_path", "data_root"]
+
+
+def data_root() -> Path:
+    """Folder of tapes, features, labels and the feature store: ``$OFI_META_DATA``, by default ``data``."""
+    return Path(os.environ.get("OFI_META_DATA", "data")).resolve()
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Write beside ``target``, then rename: a reader sees the old file or the whole new one, never half of it."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        os.chmod(beside, 0o644)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)

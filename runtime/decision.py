@@ -1,0 +1,58 @@
+"""What the gate answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Decision", "Reason"]
+
+
+class Reason(Enum):
+    """A closed list: the first check that failed, in the order in which they are made."""
+
+    ALLOW = "allow"
+    INTERNAL_ERROR = "internal_error"  # an exception inside; always a denial
+    BAD_CANDIDATE = "bad_candidate"  # unknown type, side, or a field that is missing or not finite
+    WRONG_SYMBOL = "wrong_symbol"
+    EXPIRED = "expired"  # too old, or from the future
+    NO_WINDOW = "no_window"  # no valid window yet, or the store has none
+    STORE_ERROR = "store_error"  # the online store failed or was too slow
+    STALE = "stale"  # the window's as-of is not the candidate's t_k
+    NOT_FINITE = "not_finite"  # in the window or the market row
+    DATA_AGE = "data_age"
+    TIER = "tier"  # looser than the profile takes
+    SPREAD = "spread"
+    DEPTH = "depth"
+    RECLAIM = "reclaim"  # not both stages
+    REWARD_UNKNOWN = "reward_unknown"
+    SLIPPAGE = "slippage"
+    MIN_STOP = "min_stop"
+    EV = "ev"
+    MODEL_ERROR = "model_error"  # the graph failed or its answer is no probability
+    P_BELOW_TAU = "p_below_tau"
+    SIZE_TOO_SMALL = "size_too_small"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Unpacks as ``allow, p, size``.
+
+    Attributes
+    ----------
+    p : probability of the target barrier, NaN where the model was not asked
+    size : notional in quote currency, 0 when denied
+    p_breakeven : (1.1 R + cost) / 2 R, NaN where unknown
+    latency_us : measured from call to answer; not part of equality
+    """
+
+    allow: bool
+    p: float
+    size: float
+    reason: Reason
+    p_breakeven: float
+    latency_us: float
+
+    def __iter__(self) -> Iterator[bool | float]:
+        return iter((self.allow, self.p, self.size))

@@ -126,6 +126,7 @@ class GateDefaults:
     slip_frac: float = 0.25
     max_data_age_ms: float = 1_000.0
     ev_multiple: float = 2.0
+    max_price_off_bps: float = 100.0  # a candidate's price against the window's mid: farther is damaged input
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
-__all__ = ["Candidate", "Entry", "SigType", "Tier"]
+import numpy as np
+
+__all__ = ["Candidate", "Entry", "SigType", "Tier", "is_sound"]
 
 
 class SigType(IntEnum):
@@ -61,3 +65,38 @@ class Candidate:
     entry: Entry
     expiry_ns: int
     reclaimed: bool = False
+
+
+def is_sound(candidate: Any) -> bool:
+    """Whether this is a candidate whose every field has its type and a possible value.
+
+    Rewards may be NaN and the slippage infinite: these have checks of their own.
+    """
+    return (
+        isinstance(candidate, Candidate)
+        and _is_integer(candidate.ts_ns)
+        and _is_integer(candidate.expiry_ns)
+        and isinstance(candidate.symbol, str)
+        and _is_integer(candidate.side)
+        and candidate.side in (1, -1)
+        and isinstance(candidate.sig_type, SigType)
+        and isinstance(candidate.tier, Tier)
+        and isinstance(candidate.entry, Entry)
+        and isinstance(candidate.reclaimed, bool)
+        and _is_real(candidate.price)
+        and 0 < candidate.price < math.inf
+        and _is_real(candidate.R_bps)
+        and abs(candidate.R_bps) != math.inf
+        and _is_real(candidate.exp_reward_bps)
+        and abs(candidate.exp_reward_bps) != math.inf
+        and _is_real(candidate.est_slip_bps)
+        and candidate.est_slip_bps >= 0
+    )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

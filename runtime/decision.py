@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 __all__ = ["Decision", "Reason"]
@@ -17,10 +17,11 @@ class Reason(Enum):
     BAD_CANDIDATE = "bad_candidate"  # unknown type, side, or a field that is missing or not finite
     WRONG_SYMBOL = "wrong_symbol"
     EXPIRED = "expired"  # too old, or from the future
-    NO_WINDOW = "no_window"  # no valid window yet, or the store has none
     STORE_ERROR = "store_error"  # the online store failed or was too slow
+    NO_WINDOW = "no_window"  # no valid window yet, or the store has none
     STALE = "stale"  # the window's as-of is not the candidate's t_k
-    NOT_FINITE = "not_finite"  # in the window or the market row
+    NOT_FINITE = "not_finite"  # the window or the market row: not finite, a crossed book, or beyond any sane range
+    PRICE = "price"  # the candidate's price is far from the window's mid
     DATA_AGE = "data_age"
     TIER = "tier"  # looser than the profile takes
     SPREAD = "spread"
@@ -52,7 +53,7 @@ class Decision:
     size: float
     reason: Reason
     p_breakeven: float
-    latency_us: float
+    latency_us: float = field(compare=False)
 
     def __iter__(self) -> Iterator[bool | float]:
         return iter((self.allow, self.p, self.size))

@@ -1,0 +1,71 @@
+# The one face of the project. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Nothing here phones home.
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export DO_NOT_TRACK = 1
+export FEAST_USAGE = False
+
+TAPE ?=
+OUT ?= reports
+FEE_TIER ?=
+SEED ?=
+HOURS ?=
+FOLDS ?=
+MAX_CANDIDATES ?=
+TRAIN_MINUTES ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup shadow demo test test-fast test-long lint format prefect clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Installing into $(VENV) from requirements.lock (about two minutes, 3 GB) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1). Install it or give PYTHON=/path/to/python3.11."; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv."; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(READY)  ## make .venv and install the locked set
+
+shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> for your own data, OUT=<dir>, FEE_TIER=regular|vip9
+	@$(BIN)/ofi-meta shadow --out "$(OUT)" \
+	  $(if $(TAPE),--tape "$(TAPE)") $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
+	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(TRAIN_MINUTES),--train-minutes $(TRAIN_MINUTES))
+
+demo: shadow  ## the same as shadow: the default tape is simulated and says so
+
+test: setup  ## everything but the long tests, under ten minutes
+	@$(BIN)/python -m pytest -m "not long" --durations=10
+
+test-fast: setup  ## the fast subset, under a minute
+	@$(BIN)/python -m pytest -m "not long and not slow"
+
+test-long: setup  ## the long tests
+	@$(BIN)/python -m pytest -m long; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
+
+lint: setup  ## ruff, formatting, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+format: setup  ## let ruff rewrite
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+prefect: setup  ## Prefect server with its UI and the nightly shadow deployment
+	@$(BIN)/python -m flows.serve
+
+clean:  ## remove caches; data, releases and reports stay
+	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

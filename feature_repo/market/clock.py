@@ -1,0 +1,46 @@
+"""The recorder's clock: one constant that puts local times after exchange times."""
+
+from __future__ import annotations
+
+from ..constants import BASE_LATENCY_NS, CLOCK_SPAN_NS
+
+__all__ = ["ClockOffset"]
+
+
+class ClockOffset:
+    """Constant added to every local_ts of a recording, so that the least delay of its first 60 s is the base latency.
+
+    Causal, and the same live and from disk: ``update`` with each message that carries an exchange time until
+    ``settled``; from then on ``offset_ns`` no longer moves. A recording shorter than 60 s uses what it has.
+    """
+
+    __slots__ = ("_first_ns", "min_delay_ns", "samples", "settled", "span_ns")
+
+    def __init__(self, span_ns: int = CLOCK_SPAN_NS) -> None:
+        self.span_ns = span_ns
+        self.min_delay_ns: int | None = None
+        self.samples = 0
+        self.settled = False
+        self._first_ns: int | None = None
+
+    def update(self, local_ns: int, exch_ns: int) -> bool:
+        """Take one message's uncorrected times.
+
+        Returns
+        -------
+        Whether the constant is settled; the message that settles it no longer counts.
+        """
+        if self._first_ns is None:
+            self._first_ns = local_ns
+        if self.settled or local_ns - self._first_ns >= self.span_ns:
+            self.settled = True
+            return True
+        delay = local_ns - exch_ns
+        self.min_delay_ns = delay if self.min_delay_ns is None else min(self.min_delay_ns, delay)
+        self.samples += 1
+        return False
+
+    @property
+    def offset_ns(self) -> int:
+        """corrected local_ts = local_ts + offset_ns; 0 before the first message with an exchange time."""
+        return 0 if self.min_delay_ns is None else BASE_LATENCY_NS - self.min_delay_ns

@@ -1,0 +1,302 @@
+"""Training rows: written to Parquet at candidate times, read back through Feast's point-in-time join.
+
+Folder feast_root()/<view>/<symbol>.parquet. A symbol's files are replaced as a whole; other symbols stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .constants import MODEL, WINDOW_NS
+from .errors import InputError
+from .fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
+from .paths import atomic_path
+from .store import APPLY, SERVICE, StoreError, feast_root, open_store
+from .table import FeatureTable
+
+__all__ = ["TrainingSet", "apply_definitions", "candidate_id", "training_set", "write_store"]
+
+_C = len(CHANNELS)
+_TIME = pa.timestamp("us", tz="UTC")  # nanoseconds fail in DuckDB; t_k is a multiple of 100 ms, so nothing is lost
+_WINDOWS_A_GROUP = 512  # 3 MB of sequences
+_ROWS_A_GROUP = 65_536
+_REFILL = "Run `make shadow`, or `ofi-meta train`: both write the store before they train"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What the store knew of each candidate at its own time, in the order asked.
+
+    Attributes
+    ----------
+    x : float32 [N, T, C], unaligned, oldest row first; NaN where not ``found``
+    ctx : float32 [N, 8], order of ``fields.CTX_NAMES``; NaN where not ``found``
+    found : bool [N], whether the store has both a window and a context with exactly the time asked for
+    """
+
+    x: np.ndarray
+    ctx: np.ndarray
+    found: np.ndarray
+
+
+def candidate_id(symbol: str, ts_ns: int, side: int) -> str:
+    """Key of a candidate in the feature store, e.g. ``ETHUSDT:1767571200000000000:+1``."""
+    return f"{symbol}:{int(ts_ns)}:{int(side):+d}"
+
+
+def write_store(
+    table: FeatureTable,
+    candidate_ids: Sequence[str],
+    ts_ns: np.ndarray,
+    ctx: np.ndarray,
+    *,
+    T: int = MODEL.T,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Replace the sources of one symbol and register the definitions.
+
+    Windows are written at candidate times only, valid 100 ms rows all. A candidate whose window is not available gets
+    neither a window nor a context: :func:`training_set` reports it as not found.
+
+    Parameters
+    ----------
+    candidate_ids : N different keys, see :func:`candidate_id`
+    ts_ns : int64 [N], t_k of each candidate, ns UTC, multiples of 100 ms, in any order
+    ctx : float32 [N, 8], finite, order of ``fields.CTX_NAMES``
+    T : rows of a window
+    progress : called with the fraction done, 0 to 1
+
+    Raises
+    ------
+    InputError
+        When the arguments do not fit each other, a key comes twice, or the symbol cannot name a file.
+    StoreError
+        When the folder cannot be written.
+    """
+    ts_ns, ctx = np.asarray(ts_ns, np.int64), np.asarray(ctx, np.float32)
+    _check_request(table.symbol, candidate_ids, ts_ns)
+    if ctx.shape != (len(ts_ns), len(CTX_NAMES)) or not np.isfinite(ctx).all():
+        raise InputError(
+            f"a context of shape {ctx.shape} for {len(ts_ns)} candidates, or one that is not finite",
+            f"finite float32 [{len(ts_ns)}, {len(CTX_NAMES)}]",
+            "Make it with runtime.context.context_row",
+        )
+    if len(set(candidate_ids)) != len(candidate_ids):
+        twice = next(c for c in candidate_ids if candidate_ids.count(c) > 1)
+        raise InputError(f"candidate {twice} more than once", "one context a key", "Drop the repetition")
+    done = progress or (lambda _: None)
+    order = np.argsort(ts_ns, kind="stable")
+    times = np.unique(ts_ns)
+    windows = np.zeros(len(times), bool)
+    root, name = feast_root(), f"{table.symbol}.parquet"
+    try:
+        with ExitStack() as pending:
+            # Written in a folder that nobody scans, and moved only once all three are whole.
+            beside = {
+                view: pending.enter_context(atomic_path(root / ".staging" / f"{view}.{name}"))
+                for view in ("microwindow", "window_sequence", "candidate_context")
+            }
+            _write(beside["microwindow"], _microwindows(table), lambda f: done(0.4 * f))
+            _write(beside["window_sequence"], _sequences(table, times, T, windows), lambda f: done(0.4 + 0.5 * f))
+            keep = order[windows[np.searchsorted(times, ts_ns[order])]]
+            _write(beside["candidate_context"], _contexts(candidate_ids, ts_ns, ctx, keep), lambda f: None)
+        for view in beside:
+            (root / view).mkdir(exist_ok=True)
+            (root / ".staging" / f"{view}.{name}").replace(root / view / name)
+    except OSError as error:
+        raise StoreError(
+            f"{root} cannot be written ({error})", "a writable folder with space", "Set OFI_META_DATA to one"
+        ) from error
+    apply_definitions()
+    done(1.0)
+
+
+def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -> TrainingSet:
+    """Read windows and contexts as they were known at each candidate's time.
+
+    Goes through ``FeatureStore.get_historical_features`` with the service ``meta_model_v1``. A row of another time than
+    the one asked for is not taken for it.
+
+    Parameters
+    ----------
+    candidate_ids : N keys, see :func:`candidate_id`
+    ts_ns : int64 [N], ns UTC, multiples of 100 ms, in any order
+
+    Raises
+    ------
+    InputError
+        When the arguments do not fit each other.
+    StoreError
+        When the registry or a source is missing or unreadable, or the stored windows have no common shape.
+    """
+    import duckdb
+    import pandas as pd
+
+    ts_ns = np.asarray(ts_ns, np.int64)
+    _check_request(symbol, candidate_ids, ts_ns)
+    store = open_store()
+    for view in ("window_sequence", "candidate_context"):
+        source = feast_root() / view / f"{symbol}.parquet"
+        if not source.is_file():
+            raise StoreError(f"the feature store has no {view} of {symbol} ({source} is missing)", "a source", _REFILL)
+    from feast.errors import FeastObjectNotFoundException
+
+    entities = pd.DataFrame(
+        {
+            "symbol": pd.Series([symbol] * len(ts_ns), dtype=object),
+            "candidate_id": pd.Series(list(candidate_ids), dtype=object),
+            "event_timestamp": pd.to_datetime(ts_ns // 1_000, unit="us", utc=True),
+        }
+    )
+    try:
+        service = store.get_feature_service(SERVICE)
+        answer = store.get_historical_features(entity_df=entities, features=service).to_arrow()
+    except FeastObjectNotFoundException as error:
+        raise StoreError(
+            f"the feature registry does not fit this version ({error})", "its definitions", APPLY
+        ) from error
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"the sources in {feast_root()} cannot be read ({str(error).splitlines()[0]})", "Parquet files", _REFILL
+        ) from error
+    return _unpack(answer, ts_ns)
+
+
+def apply_definitions() -> None:
+    """Register the definitions, as ``feast apply`` does, unless the registry already holds them."""
+    store = open_store(must_exist=False)
+    from . import definitions
+
+    known = {o.name: o for o in (*store.list_feature_views(), *store.list_entities(), *store.list_feature_services())}
+    online = Path(store.config.online_store.path) if hasattr(store.config.online_store, "path") else None
+    if all(known.get(o.name) == o for o in definitions.OBJECTS) and (online is None or online.is_file()):
+        return
+    store.apply(list(definitions.OBJECTS))
+
+
+def _check_request(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", symbol):
+        raise InputError(f"symbol {symbol!r}", "letters, digits, dot, dash and underscore", "Rename it")
+    if ts_ns.shape != (len(candidate_ids),):
+        raise InputError(
+            f"{len(candidate_ids)} candidate keys and times of shape {ts_ns.shape}",
+            "as many times as keys",
+            "Pair them",
+        )
+    if (ts_ns % WINDOW_NS).any():
+        odd = int(ts_ns[ts_ns % WINDOW_NS != 0][0])
+        raise InputError(f"a candidate at {odd} ns", "the end of a 100 ms window", "Round its time up to one")
+
+
+def _write(path: Path, parts: Iterator[tuple[float, pa.Table]], progress: Callable[[float], None]) -> None:
+    writer = None
+    with ExitStack() as open_file:
+        for fraction, part in parts:
+            if writer is None:
+                writer = open_file.enter_context(
+                    pq.ParquetWriter(
+                        path, part.schema, compression="zstd", compression_level=1, use_dictionary=["symbol"]
+                    )
+                )
+            writer.write_table(part)
+            progress(fraction)
+
+
+def _slices(n: int, size: int) -> Iterator[tuple[float, slice]]:
+    """At least one slice, so that a source without rows is a source all the same."""
+    for begin in range(0, max(n, 1), size):
+        yield min(begin + size, n) / max(n, 1), slice(begin, begin + size)
+
+
+def _stamps(t_ns: np.ndarray) -> pa.Array:
+    return pa.array(t_ns // 1_000, pa.int64()).cast(_TIME)
+
+
+def _symbols(symbol: str, n: int) -> pa.Array:
+    return pa.array([symbol], pa.string()).take(pa.array(np.zeros(n, np.int64)))
+
+
+def _microwindows(table: FeatureTable) -> Iterator[tuple[float, pa.Table]]:
+    valid = np.flatnonzero(table.market["valid"])
+    for fraction, part in _slices(len(valid), _ROWS_A_GROUP):
+        at = valid[part]
+        t_ns = table.t_ns[at]
+        yield (
+            fraction,
+            pa.table(
+                {"symbol": _symbols(table.symbol, len(at)), "event_timestamp": _stamps(t_ns), "t_ns": t_ns}
+                | {name: np.ascontiguousarray(table.X[at, c]) for c, name in enumerate(CHANNELS)}
+            ),
+        )
+
+
+def _sequences(
+    table: FeatureTable, times: np.ndarray, T: int, available: np.ndarray
+) -> Iterator[tuple[float, pa.Table]]:
+    """One row a time whose window is available; ``available`` bool [len(times)] is filled in."""
+    for fraction, part in _slices(len(times), _WINDOWS_A_GROUP):
+        x, ok = table.windows(times[part], T)
+        available[part] = ok
+        t_ns = times[part][ok]
+        row = table.market[np.searchsorted(table.t_ns, t_ns)]
+        flat = pa.array(x[ok].reshape(-1))
+        ends = pa.array(np.arange(len(t_ns) + 1, dtype=np.int32) * (T * _C))
+        yield (
+            fraction,
+            pa.table(
+                {
+                    "symbol": _symbols(table.symbol, len(t_ns)),
+                    "event_timestamp": _stamps(t_ns),
+                    "t_ns": t_ns,
+                    "x": pa.ListArray.from_arrays(ends, flat),
+                }
+                | {name: np.ascontiguousarray(row[name]) for name in MARKET_DTYPE.names if name != "t_ns"}
+            ),
+        )
+
+
+def _contexts(
+    candidate_ids: Sequence[str], ts_ns: np.ndarray, ctx: np.ndarray, keep: np.ndarray
+) -> Iterator[tuple[float, pa.Table]]:
+    yield (
+        1.0,
+        pa.table(
+            {
+                "candidate_id": pa.array([candidate_ids[i] for i in keep], pa.string()),
+                "event_timestamp": _stamps(ts_ns[keep]),
+                "context_t_ns": ts_ns[keep],
+            }
+            | {name: np.ascontiguousarray(ctx[keep, c]) for c, name in enumerate(CTX_NAMES)}
+        ),
+    )
+
+
+def _unpack(answer: pa.Table, ts_ns: np.ndarray) -> TrainingSet:
+    same = [answer.column(name).fill_null(-1).to_numpy() == ts_ns for name in ("t_ns", "context_t_ns")]
+    found = same[0] & same[1]
+    sizes = np.unique(pc.list_value_length(answer.column("x").filter(pa.array(found))).to_numpy())
+    if len(sizes) > 1 or (sizes % _C).any():
+        raise StoreError(
+            f"stored windows of {sizes.tolist()} values", f"one multiple of {_C} channels for all", _REFILL
+        )
+    T = int(sizes[0]) // _C if len(sizes) else MODEL.T
+    x = np.full((len(ts_ns), T, _C), np.nan, np.float32)
+    ctx = np.full((len(ts_ns), len(CTX_NAMES)), np.nan, np.float32)
+    begin = 0
+    # Chunk by chunk: joining the chunks would hold every sequence twice.
+    for chunk in answer.column("x").chunks:
+        at = np.flatnonzero(found[begin : begin + len(chunk)])
+        x[begin + at] = chunk.take(pa.array(at)).flatten().to_numpy().reshape(-1, T, _C)
+        begin += len(chunk)
+    for c, name in enumerate(CTX_NAMES):
+        ctx[found, c] = answer.column(name).filter(pa.array(found)).to_numpy()
+    return TrainingSet(x, ctx, found)

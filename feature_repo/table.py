@@ -1,0 +1,221 @@
+"""The feature table: one row for every 100 ms of a tape, in memory and as a Parquet folder.
+
+Folder root/<venue>/<symbol>/: features/<YYYY-MM-DD>.parquet, quotes/<YYYY-MM-DD>.parquet, meta.json. Feature files
+carry the 24 channels under their names and the market fields as ``market.<name>``; days are UTC days of t_ns (quotes:
+of local_ts).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .constants import SECOND_NS, WINDOW_NS
+from .errors import InputError
+from .fields import CATALOGUE_HASH, CHANNELS, MARKET_DTYPE
+
+__all__ = ["QUOTE_DTYPE", "FeatureTable"]
+
+QUOTE_DTYPE = np.dtype(
+    [("local_ts", "i8"), ("exch_ts", "i8"), ("bid", "f8"), ("ask", "f8"), ("bid_qty", "f8"), ("ask_qty", "f8")]
+)
+"""Best quotes after each book message that changed them (price or size); all-NaN once the book becomes invalid.
+Times in ns UTC, exch_ts made non-decreasing; prices in quote currency, sizes in base units."""
+
+_SCHEMA = 1
+_DAY_NS = 86_400 * SECOND_NS
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Rows of one symbol, one every 100 ms without holes.
+
+    Attributes
+    ----------
+    X : float32 [K, 24], channels in the order of ``fields.CHANNELS``; zeros where ``market["valid"]`` is false
+    market : MARKET_DTYPE [K]
+    quotes : QUOTE_DTYPE [M]
+    tick : quote currency
+    rejected : events that were not applied, by reason
+    """
+
+    venue: str
+    symbol: str
+    simulated: bool
+    X: np.ndarray
+    market: np.ndarray
+    quotes: np.ndarray
+    tick: float
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def t_ns(self) -> np.ndarray:
+        """int64 [K]: t_k, the end of each row's window and the time from which it is known."""
+        return self.market["t_ns"]
+
+    def windows(self, ts: np.ndarray, T: int = 64) -> tuple[np.ndarray, np.ndarray]:
+        """The T rows that end with ``t_ns == ts``, for each ``ts``.
+
+        Parameters
+        ----------
+        ts : int64 [N], ns UTC
+
+        Returns
+        -------
+        x : float32 [N, T, 24], oldest row first; zeros where not ``ok``
+        ok : bool [N], whether all T rows exist, are valid and follow each other without a hole
+        """
+        ts = np.asarray(ts, dtype=np.int64)
+        t_ns = self.t_ns
+        x = np.zeros((len(ts), T, self.X.shape[1]), np.float32)
+        if len(t_ns) < T or len(ts) == 0:
+            return x, np.zeros(len(ts), bool)
+        last = np.minimum(np.searchsorted(t_ns, ts), len(t_ns) - 1)
+        first = np.maximum(last - (T - 1), 0)
+        good = np.concatenate([[0], np.cumsum(self.market["valid"])])
+        ok = (t_ns[last] == ts) & (good[last + 1] - good[first] == T) & (t_ns[first] == ts - (T - 1) * WINDOW_NS)
+        # A view with one window per start row: only the windows asked for are copied.
+        view = np.lib.stride_tricks.sliding_window_view(self.X, T, axis=0).transpose(0, 2, 1)
+        x[ok] = view[first[ok]]
+        return x, ok
+
+    def save(self, root: Path) -> Path:
+        """Write root/<venue>/<symbol>/ anew; a reader sees the old folder or the whole new one.
+
+        Returns
+        -------
+        the folder written
+        """
+        target = Path(root) / self.venue / self.symbol
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{self.symbol}.", dir=target.parent))
+        try:
+            os.chmod(beside, 0o755)
+            columns = {name: self.X[:, i] for i, name in enumerate(CHANNELS)}
+            columns |= {f"market.{name}": self.market[name] for name in MARKET_DTYPE.names}
+            _write_days(beside / "features", self.t_ns, columns)
+            quotes = {name: self.quotes[name] for name in QUOTE_DTYPE.names}
+            _write_days(beside / "quotes", self.quotes["local_ts"], quotes)
+            (beside / "meta.json").write_text(json.dumps(self._meta(), indent=1) + "\n")
+            _replace_folder(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return target
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "schema": _SCHEMA,
+            "catalogue_hash": CATALOGUE_HASH,
+            "venue": self.venue,
+            "symbol": self.symbol,
+            "simulated": self.simulated,
+            "tick": self.tick,
+            "rows": len(self.market),
+            "quotes": len(self.quotes),
+            "rejected": dict(self.rejected),
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> FeatureTable:
+        """Read a folder written by ``save``.
+
+        Raises
+        ------
+        InputError
+            When the folder is no feature table, was made from another field catalogue, or is incomplete.
+        """
+        path = Path(path)
+        meta = _read_meta(path)
+        rows, count = int(meta["rows"]), int(meta["quotes"])
+        X = np.empty((rows, len(CHANNELS)), np.float32)
+        market = np.empty(rows, MARKET_DTYPE)
+        quotes = np.empty(count, QUOTE_DTYPE)
+        into = {name: X[:, i] for i, name in enumerate(CHANNELS)}
+        into |= {f"market.{name}": market[name] for name in MARKET_DTYPE.names}
+        _read_days(path / "features", into, rows)
+        _read_days(path / "quotes", {name: quotes[name] for name in QUOTE_DTYPE.names}, count)
+        return cls(
+            venue=meta["venue"],
+            symbol=meta["symbol"],
+            simulated=bool(meta["simulated"]),
+            X=X,
+            market=market,
+            quotes=quotes,
+            tick=float(meta["tick"]),
+            rejected=dict(meta.get("rejected", {})),
+        )
+
+
+def _replace_folder(beside: Path, target: Path) -> None:
+    """Put ``beside`` in the place of ``target``. A folder cannot be renamed over a full one, so the old steps aside."""
+    old = None
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        os.replace(target, old / "table")
+    os.replace(beside, target)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_days(folder: Path, times_ns: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+    """One Parquet file per UTC day; rows must be in time order."""
+    folder.mkdir()
+    days = times_ns // _DAY_NS
+    for day in np.unique(days):
+        lo, hi = np.searchsorted(days, [day, day + 1])
+        part = pa.table({name: pa.array(np.ascontiguousarray(values[lo:hi])) for name, values in columns.items()})
+        pq.write_table(
+            part, folder / f"{np.datetime64(int(day), 'D')}.parquet", compression="zstd", compression_level=1
+        )
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    do = "Build the features again with `ofi-meta features`"
+    try:
+        meta = json.loads((path / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"no readable feature table at {path} ({error})", "a folder with meta.json", do) from error
+    needed = ("schema", "catalogue_hash", "venue", "symbol", "simulated", "tick", "rows", "quotes")
+    missing = [name for name in needed if not isinstance(meta, dict) or name not in meta]
+    if missing:
+        raise InputError(f"{path / 'meta.json'} lacks {', '.join(missing)}", "the meta.json of a feature table", do)
+    if meta["schema"] != _SCHEMA:
+        raise InputError(f"{path} has table schema {meta['schema']}", f"schema {_SCHEMA}", do)
+    if meta["catalogue_hash"] != CATALOGUE_HASH:
+        got = f"{path} was made from field catalogue {str(meta['catalogue_hash'])[:12]}"
+        raise InputError(got, f"catalogue {CATALOGUE_HASH[:12]}", do)
+    return meta
+
+
+def _read_days(folder: Path, into: dict[str, np.ndarray], rows: int) -> None:
+    """Fill the arrays from the day files in order; every column, and just as many rows as meta.json says."""
+    do = "Build the features again with `ofi-meta features`"
+    at = 0
+    for file in sorted(folder.glob("*.parquet")):
+        try:
+            reader = pq.ParquetFile(file)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file} cannot be read ({error})", "a Parquet file", do) from error
+        with reader:
+            lacking = [name for name in into if name not in reader.schema_arrow.names]
+            if lacking:
+                raise InputError(f"{file} lacks the columns {', '.join(lacking)}", "every column of the table", do)
+            count = reader.metadata.num_rows
+            if at + count > rows:
+                raise InputError(f"{folder} holds more rows than meta.json says", f"{rows} rows", do)
+            for name, values in into.items():
+                column = reader.read(columns=[name]).column(0)
+                values[at : at + count] = column.to_numpy()
+            at += count
+    if at != rows:
+        raise InputError(f"{folder} holds {at} rows", f"{rows} rows, as meta.json says", do)

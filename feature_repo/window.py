@@ -1,0 +1,147 @@
+"""The live form of the engine: events in, the last T rows out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .constants import ENGINE, WINDOW_NS, EngineDefaults
+from .engine import Engine
+from .errors import InputError
+from .events import EVENT_DTYPE
+from .fields import CHANNELS, MARKET_DTYPE
+from .instruments import INSTRUMENTS, Instrument
+from .table import QUOTE_DTYPE
+
+__all__ = ["FeatureWindow"]
+
+_ROOM = 256  # rows a kernel call may write before the history takes them over
+
+
+class FeatureWindow:
+    """The last T rows of one symbol, kept up to date event by event.
+
+    Rows are the very bits that ``build_features`` makes of the same events, however they are cut.
+
+    Parameters
+    ----------
+    T : rows in a snapshot, 20 to 100
+    micro_ms : length of a row's window; 100
+    instrument : tick, lot and kind of contract; by default the ETHUSDT perpetual
+    config : windows and memories of the engine
+
+    Raises
+    ------
+    InputError
+        When T or micro_ms is out of range.
+    """
+
+    def __init__(
+        self,
+        T: int = 64,
+        micro_ms: int = WINDOW_NS // 1_000_000,
+        *,
+        instrument: Instrument = INSTRUMENTS["binance_usdm", "ETHUSDT"],
+        config: EngineDefaults = ENGINE,
+    ) -> None:
+        if not 20 <= T <= 100:
+            raise InputError(f"T = {T} rows", "20 to 100", "Give a T in that range")
+        if micro_ms * 1_000_000 != WINDOW_NS:
+            raise InputError(f"micro_ms = {micro_ms}", str(WINDOW_NS // 1_000_000), "Leave micro_ms at its default")
+        self.T, self.instrument = T, instrument
+        self._engine = Engine(instrument, config)
+        self._rows = np.zeros((_ROOM, len(CHANNELS)), np.float32)
+        self._market = np.zeros(_ROOM, MARKET_DTYPE)
+        self._quotes = np.zeros(_ROOM, QUOTE_DTYPE)
+        # Each row is written twice, T apart, so that the last T always lie in one piece.
+        self._history = np.zeros((2 * T, len(CHANNELS)), np.float32)
+        self._last = np.zeros(1, MARKET_DTYPE)
+        self._counts = np.zeros(2, np.int64)  # rows closed, valid rows in an unbroken sequence
+        self._none = np.zeros(0, EVENT_DTYPE)
+
+    def update_from_event(self, e: np.void | np.ndarray) -> None:
+        """Take in one event: an EVENT_DTYPE scalar or an array with one row.
+
+        An event that cannot be used (see ``rejected``) changes nothing but its counter.
+        """
+        # The bytes of the row as they lie: assigning a record field by field takes longer than the kernel.
+        self.update(np.frombuffer(e, EVENT_DTYPE))
+
+    def update(self, events: np.ndarray) -> None:
+        """Take in EVENT_DTYPE [n], in local_ts order."""
+        used = 0
+        while used < len(events):
+            taken, closed, _ = self._engine.process(events[used:], self._rows, self._market, self._quotes)
+            used += taken
+            if closed:
+                self._keep(closed)
+
+    def advance_to(self, now_ns: int) -> None:
+        """Close the windows that end at or before ``now_ns``: no event before it is still to come."""
+        closed = _ROOM
+        while closed == _ROOM:
+            _, closed, _ = self._engine.process(self._none, self._rows, self._market, self._quotes, now_ns=int(now_ns))
+            self._keep(closed)
+
+    def _keep(self, closed: int) -> None:
+        """Move the rows just closed into the history."""
+        for i in range(closed):
+            at = int(self._counts[0] % self.T)
+            self._history[at] = self._history[at + self.T] = self._rows[i]
+            self._counts[0] += 1
+            self._counts[1] = self._counts[1] + 1 if self._market["valid"][i] else 0
+        if closed:
+            self._last[0] = self._market[closed - 1]
+
+    def snapshot(self) -> np.ndarray | None:
+        """float32 [T, 24], oldest row first; None until the last T rows are all valid."""
+        if self._counts[1] < self.T:
+            return None
+        first = int(self._counts[0] % self.T)
+        return self._history[first : first + self.T].copy()
+
+    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
+        """The newest snapshot and its market row, whatever ``t_ns``; None while there is no snapshot.
+
+        Whether it is the one asked for, its ``t_ns`` says: a caller compares, and denies if it differs.
+        """
+        x = self.snapshot()
+        return None if x is None else (x, self._last[0].copy())
+
+    @property
+    def market(self) -> np.void | None:
+        """MARKET_DTYPE scalar of the last closed row; None before the first."""
+        return self._last[0].copy() if self._counts[0] else None
+
+    @property
+    def as_of_ns(self) -> int:
+        """t_k of the last closed row, ns UTC; 0 before the first."""
+        return int(self._last["t_ns"][0])
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Events that were not applied, by reason."""
+        return self._engine.rejected
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that the next rows depend on, as plain arrays; ``np.savez`` takes them without pickle."""
+        own = {"history": self._history.copy(), "last": self._last.copy(), "counts": self._counts.copy()}
+        return self._engine.state.state_dict() | own
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a saved state, bit by bit as if never stopped.
+
+        Raises
+        ------
+        InputError
+            When it was saved with another T, symbol, configuration or layout.
+        """
+        own = {"history": self._history, "last": self._last, "counts": self._counts}
+        for name, mine in own.items():
+            theirs = state.get(name)
+            if theirs is None or theirs.dtype != mine.dtype or theirs.shape != mine.shape:
+                got = "nothing" if theirs is None else f"{theirs.dtype} {theirs.shape}"
+                do = "Load it into a window of the same T and version, or start afresh"
+                raise InputError(f"saved window state has {got} for {name!r}", f"{mine.dtype} {mine.shape}", do)
+        self._engine.state.load_state_dict(state)
+        for name, mine in own.items():
+            mine[...] = state[name]

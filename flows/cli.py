@@ -1,0 +1,233 @@
+"""The command `ofi-meta`: one face for features, labels, training, the shadow run, the dry run, tapes and releases."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from feature_repo.constants import MODEL
+from feature_repo.errors import InputError
+
+from . import environment
+from .progress import Stages
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ofi-meta",
+    help="Which candidates of an order-flow strategy deserve an order, and how large. Never places one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+tape_app = typer.Typer(help="Import a recording, or simulate a tape.", no_args_is_help=True)
+release_app = typer.Typer(help="List bundles, promote one, or go back to the one before.", no_args_is_help=True)
+app.add_typer(tape_app, name="tape")
+app.add_typer(release_app, name="release")
+
+TapeArgument = Annotated[Path, typer.Argument(help="Recording, tape file or tape folder", show_default=False)]
+FeaturesOption = Annotated[Path, typer.Option("--features", help="Features folder of one symbol", show_default=False)]
+FeeOption = Annotated[str | None, typer.Option("--fee-tier", help="regular or vip9; default: the venue's regular")]
+ReleasesOption = Annotated[Path, typer.Option("--releases", help="Folder of the bundles")]
+
+
+def _say(text: str) -> None:
+    Console().print(text, highlight=False, soft_wrap=True)
+
+
+@tape_app.command("import")
+def tape_import(
+    path: TapeArgument,
+    symbol: Annotated[str | None, typer.Option(help="Which symbol, where the folder holds several")] = None,
+) -> None:
+    """Import a recording; prints the tape's folder."""
+    from .steps import make_tape
+
+    stages = Stages()
+    with stages.stage("tape") as advance:
+        folder = make_tape(path, symbol=symbol, progress=advance)
+    _say(str(folder))
+
+
+@tape_app.command("simulate")
+def tape_simulate(
+    seed: Annotated[int, typer.Option(min=0)] = MODEL.seed,
+    hours: Annotated[float, typer.Option(min=0.1, max=24 * 14)] = 24.0,
+) -> None:
+    """Make a SIMULATED tape with a planted edge; prints its folder."""
+    from .steps import make_tape
+
+    stages = Stages()
+    with stages.stage("tape (simulated)") as advance:
+        folder = make_tape(None, seed=seed, hours=hours, progress=advance)
+    _say(str(folder))
+
+
+@app.command()
+def features(tape: TapeArgument) -> None:
+    """Build the 100 ms rows of a tape; prints the features' folder."""
+    from .steps import make_features, make_tape
+
+    stages = Stages()
+    with stages.stage("tape") as advance:
+        folder = make_tape(tape, progress=advance)
+    with stages.stage("features") as advance:
+        made = make_features(folder, progress=advance)
+    _say(str(made))
+
+
+@app.command()
+def label(
+    tape: TapeArgument,
+    features: FeaturesOption,
+    fee_tier: FeeOption = None,
+    max_candidates: Annotated[int, typer.Option(min=1)] = MODEL.max_candidates,
+) -> None:
+    """Find the candidates, label them, fill the feature store; prints the labels' file."""
+    from feature_repo.table import FeatureTable
+
+    from .steps import fee_of, fill_store, make_labels, make_tape
+
+    stages = Stages()
+    with stages.stage("tape") as advance:
+        folder = make_tape(tape, progress=advance)
+    fee = fee_of(FeatureTable.load(features).venue, fee_tier)
+    with stages.stage("labels") as advance:
+        made = make_labels(folder, features, fee, max_candidates=max_candidates, progress=advance)
+    with stages.stage("feature store") as advance:
+        fill_store(features, made.path, fee, progress=advance)
+    if made.used < made.found:
+        _say(f"{made.found:,} candidates found, the latest {made.used:,} labelled (--max-candidates)")
+    _say(str(made.path))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def train(context: typer.Context) -> None:
+    """Train one net on a labelled set and export it; see `ofi-meta train --help`."""
+    from meta_models.train import main as train_main
+
+    raise typer.Exit(train_main(context.args))
+
+
+@app.command()
+def shadow(
+    tape: Annotated[Path | None, typer.Option(help="Your recording or tape; default: a SIMULATED tape")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Which symbol, where the folder holds several")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the reports")] = Path("reports"),
+    releases: ReleasesOption = Path("releases"),
+    models: Annotated[Path, typer.Option(help="Folder of the single nets")] = Path("models/export"),
+    fee_tier: Annotated[str | None, typer.Option(help="regular or vip9; a GO needs it named")] = None,
+    seed: int = MODEL.seed,
+    hours: Annotated[float, typer.Option(help="Length of the simulated tape")] = 24.0,
+    folds: int = MODEL.folds,
+    max_candidates: int = MODEL.max_candidates,
+    train_minutes: float = MODEL.train_minutes,
+    t: Annotated[int, typer.Option("--t", help="Steps of a window, 20 to 100")] = MODEL.T,
+    model: str = "tcn",
+) -> None:
+    """The experiment matrix A/B/C x (no model, model), from a recording to a verdict."""
+    from pydantic import ValidationError
+
+    from .parameters import ShadowParameters
+
+    try:
+        parameters = ShadowParameters(
+            tape=tape,
+            symbol=symbol,
+            out=out,
+            releases=releases,
+            models=models,
+            fee_tier=fee_tier,
+            seed=seed,
+            hours=hours,
+            folds=folds,
+            max_candidates=max_candidates,
+            train_minutes=train_minutes,
+            t=t,
+            model=model,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}", first["msg"], "Give another value"
+        ) from None
+    if parameters.tape is not None and not parameters.tape.exists():
+        # Before the server starts: a typing error should not take ten seconds to tell.
+        raise InputError(f"{parameters.tape} does not exist", "a recording, a tape file or a tape folder", "Check TAPE")
+    environment.quiet_terminal()
+    from .shadow import shadow_flow
+
+    shadow_flow(parameters)
+
+
+@app.command()
+def infer(
+    tape: TapeArgument,
+    bundle: Annotated[Path, typer.Option(help="Release folder or link")] = Path("releases/current"),
+    profile: Annotated[str, typer.Option(help="A, B or C")] = "B",
+    fee_tier: FeeOption = None,
+    store: Annotated[bool, typer.Option("--store", help="Read each window through Feast's online store")] = False,
+    limit: Annotated[int, typer.Option(help="Rows shown", min=1)] = 20,
+) -> None:
+    """Print what the gate would allow on a tape, with the code that runs live. Orders are never placed."""
+    from .infer import infer as run
+
+    run(tape, bundle, profile=profile, fee_tier=fee_tier, store=store, limit=limit)
+
+
+@release_app.command("list")
+def release_list(releases: ReleasesOption = Path("releases")) -> None:
+    """Show the bundles and which one is served."""
+    from .release import show
+
+    show(releases)
+
+
+@release_app.command("promote")
+def release_promote(
+    tag: Annotated[str, typer.Argument(help="Folder name under releases/", show_default=False)],
+    releases: ReleasesOption = Path("releases"),
+    why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
+) -> None:
+    """Serve a bundle from now on: releases/current points to it."""
+    from .release import promote
+
+    promote(releases, tag, why=why)
+
+
+@release_app.command("rollback")
+def release_rollback(
+    releases: ReleasesOption = Path("releases"),
+    why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
+) -> None:
+    """Serve the bundle that was served before this one."""
+    from .release import rollback
+
+    rollback(releases, why=why)
+
+
+def main() -> None:
+    """Run the command; bad input becomes one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except InputError as error:
+        sys.exit(_fail(str(error), 2))
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(_fail(f"{error.strerror or error}{where}. Expected a readable and writable place. Check it.", 1))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted; nothing half-written was left", 130))
+
+
+def _fail(sentence: str, code: int) -> int:
+    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), sentence), soft_wrap=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

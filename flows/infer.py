@@ -1,0 +1,102 @@
+"""The dry run of a tape: what the gate would allow, shown as a table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from feature_repo.errors import InputError
+from feature_repo.instruments import fee_tier as named_fee
+from feature_repo.market.tape import read_tape
+from feature_repo.window import FeatureWindow
+from runtime.candidate import Candidate
+from runtime.decision import Decision
+from runtime.dry_run import dry_run
+from runtime.gate import MetaFilter
+from runtime.signals import SignalDetector
+
+from .progress import Stages
+
+__all__ = ["infer"]
+
+
+def infer(
+    tape_path: Path, bundle: Path, *, profile: str, fee_tier: str | None, store: bool, limit: int
+) -> list[tuple[Candidate, Decision]]:
+    """Replay a tape event by event through the live code and print the gate's answers.
+
+    Parameters
+    ----------
+    store : read each window through Feast's online store instead of this process's memory
+    limit : allowed candidates shown; all of them are counted
+    """
+    stages = Stages()
+    with stages.stage("tape") as advance:
+        tape = read_tape(tape_path, progress=advance)
+    gate = MetaFilter.load(bundle, profile=profile, fee=None if fee_tier is None else named_fee(tape.venue, fee_tier))
+    manifest = gate.manifest
+    if (manifest.venue, manifest.symbol) != (tape.venue, tape.symbol):
+        raise InputError(
+            f"a bundle for {manifest.symbol} on {manifest.venue} and a tape of {tape.symbol} on {tape.venue}",
+            "both of one symbol",
+            "Train a bundle on this symbol, or give --bundle",
+        )
+    window = FeatureWindow(T=manifest.T, instrument=tape.instrument)
+    gate.source, push = window, None
+    if store:
+        from runtime.live.online import OnlineWindow
+
+        online = OnlineWindow(tape.symbol)
+        gate.source, push = online, online.push
+    with stages.stage("dry run") as advance:
+        answers = list(
+            dry_run(
+                tape.events,
+                window,
+                SignalDetector(tape.symbol, tape.instrument.tick),
+                gate,
+                on_window=push,
+                progress=advance,
+            )
+        )
+    _show(answers, profile, simulated=tape.simulated, limit=limit)
+    return answers
+
+
+def _show(answers: list[tuple[Candidate, Decision]], profile: str, *, simulated: bool, limit: int) -> None:
+    console = Console()
+    if simulated:
+        console.print("[black on yellow] SIMULATED DATA: says nothing about a real market [/]")
+    allowed = [(c, d) for c, d in answers if d.allow]
+    table = Table(title=f"profile {profile}: {len(allowed):,} of {len(answers):,} allowed; no order is placed")
+    for name in ("time (UTC)", "type", "side", "tier", "price", "R bps", "P", "break-even P", "size USD"):
+        table.add_column(name, justify="left" if name in ("time (UTC)", "type", "side", "tier") else "right")
+    for c, d in allowed[:limit]:
+        at = datetime.fromtimestamp(c.ts_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-5]
+        even = "" if math.isnan(d.p_breakeven) else f"{d.p_breakeven:.3f}"
+        side = "buy" if c.side > 0 else "sell"
+        table.add_row(
+            at,
+            c.sig_type.name.lower(),
+            side,
+            c.tier.name,
+            f"{c.price:.2f}",
+            f"{c.R_bps:.1f}",
+            f"{d.p:.3f}",
+            even,
+            f"{d.size:,.0f}",
+        )
+    if len(allowed) > limit:
+        table.caption = f"{len(allowed) - limit:,} more; --limit shows them"
+    console.print(table)
+    counts = Table(title="denied, by the first check that failed")
+    counts.add_column("reason")
+    counts.add_column("count", justify="right")
+    for reason, n in Counter(d.reason.value for _, d in answers if not d.allow).most_common():
+        counts.add_row(reason, f"{n:,}")
+    console.print(counts)

@@ -1,0 +1,48 @@
+"""Progress bars with the stage's name, and how long each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+__all__ = ["Stages"]
+
+
+class Stages:
+    """Shows one bar a stage and keeps its wall time.
+
+    On a terminal the bar is live; elsewhere (a log, CI) one line is written when the stage ends.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        """Yield a callback that takes the fraction done, 0 to 1."""
+        began = time.perf_counter()
+        bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=40),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with bar:
+            row = bar.add_task(name, total=1.0)
+
+            def advance(fraction: float) -> None:
+                bar.update(row, completed=min(max(fraction, 0.0), 1.0))
+
+            yield advance
+        took = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + took
+        self.console.print(f"[green]done[/] {name:<28} {took:6.1f} s", highlight=False)

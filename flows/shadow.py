@@ -1,0 +1,112 @@
+"""The shadow run as a Prefect flow: from a recording to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .environment import configure
+
+configure()
+
+# ruff: noqa: E402  prefect reads its settings when it is imported
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from rich.console import Console
+
+from feature_repo.market.tape import read_tape
+from reports.matrix import BANNER, Report
+from reports.terminal import print_report
+from reports.write import write_reports
+
+from . import matrix, reporting, steps, training
+from .parameters import ShadowParameters
+from .progress import Stages
+
+__all__ = ["run_shadow", "shadow_flow"]
+
+
+def _task(step: Callable, name: str):
+    # Tasks of one run hand each other paths and small arrays; hashing those for a cache would only cost time.
+    return task(step, name=name, cache_policy=NO_CACHE)
+
+
+make_tape = _task(steps.make_tape, "tape")
+make_features = _task(steps.make_features, "features")
+make_labels = _task(steps.make_labels, "candidates and labels")
+fill_store = _task(steps.fill_store, "feature store")
+train = _task(training.train, "walk-forward training")
+run_matrix = _task(matrix.run_matrix, "shadow matrix")
+judge = _task(reporting.judge, "statistics")
+release = _task(reporting.release, "release bundle")
+write = _task(write_reports, "reports")
+
+
+@flow(name="shadow", description="Experiment matrix A/B/C x (no model, model), from a recording to a verdict.")
+def shadow_flow(parameters: ShadowParameters | None = None) -> str:
+    """Run every step and write the reports. Returns the verdict, GO or NO-GO."""
+    parameters = parameters or ShadowParameters()
+    report, bundle = run_shadow(parameters, Stages())
+    console = Console()
+    print_report(report.metrics, console)
+    console.print(
+        f"Reports in {parameters.out}: index.html, metrics.json, buckets.csv, calibration.png", highlight=False
+    )
+    if bundle is not None:
+        console.print(
+            f"Bundle: {bundle} (not served; `ofi-meta release promote {bundle.name}` does that)", highlight=False
+        )
+    create_markdown_artifact(
+        _markdown(report, bundle), key="shadow-matrix", description="Experiment matrix and verdict"
+    )
+    return str(report.metrics["verdict"]["word"])
+
+
+def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Path | None]:
+    """The steps in their order, each with its name and a bar."""
+    simulated = parameters.tape is None
+    with stages.stage("tape (simulated)" if simulated else "tape") as progress:
+        tape = make_tape(
+            parameters.tape, symbol=parameters.symbol, seed=parameters.seed, hours=parameters.hours, progress=progress
+        )
+    with stages.stage("features") as progress:
+        features = make_features(tape, progress=progress)
+    fee = steps.fee_of(read_tape(tape).venue, parameters.fee_tier)
+    with stages.stage("candidates and labels") as progress:
+        labelled = make_labels(tape, features, fee, max_candidates=parameters.max_candidates, progress=progress)
+    with stages.stage("feature store") as progress:
+        fill_store(features, labelled.path, fee, T=parameters.t, progress=progress)
+    with stages.stage("walk-forward training") as progress:
+        trained = train(labelled.path, parameters, progress=progress)
+    with stages.stage("shadow matrix") as progress:
+        arms = run_matrix(tape, features, trained, progress=progress)
+    with stages.stage("statistics") as progress:
+        report = judge(
+            parameters, tape, features, labelled, trained, arms, seconds=dict(stages.seconds), progress=progress
+        )
+    with stages.stage("reports and bundle"):
+        write(report, parameters.out)
+        bundle = release(parameters, trained, report)
+    return report, bundle
+
+
+def _markdown(report: Report, bundle: Path | None) -> str:
+    metrics = report.metrics
+    lines = [f"**{BANNER}**\n"] if metrics["simulated"] else []
+    lines += [f"## {metrics['verdict']['word']}\n", *(f"- {reason}" for reason in metrics["verdict"]["reasons"])]
+    lines += [
+        "",
+        "| fee tier | profile | model | candidates | allowed | trades | mean net bps |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    for arm in metrics["matrix"]:
+        judged = (arm.get("exits") or {}).get(metrics["verdict"]["judged_exit"]) or {}
+        net = (judged.get("net_bps") or {}).get("value")
+        shown = "N/A" if net is None else f"{net:.2f}"
+        lines.append(
+            f"| {arm['fee_tier']} | {arm['profile']} | {'yes' if arm['model'] else 'no'} | {arm['candidates']} "
+            f"| {arm['allowed']} | {judged.get('n', 0)} | {arm['na'] or shown} |"
+        )
+    lines.append(f"\nBundle: {bundle or 'none: too little data for a model'}")
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""The training step of the shadow run: the store's answer in, fold bundles and out-of-sample probabilities out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from feature_repo.fields import CHANNELS
+from feature_repo.offline import candidate_id, training_set
+from feature_repo.paths import data_root
+from meta_models.dataset import build_dataset
+from meta_models.export import write_single
+from meta_models.fit import FitConfig
+from meta_models.label_io import LabelFile, labels_from_parquet
+from meta_models.nets.tcn import TCNConfig
+from meta_models.walk_forward import Origin, WalkForwardResult, walk_forward
+from runtime.bundle import load_bundle
+
+from .parameters import ShadowParameters
+
+__all__ = ["Trained", "train"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the matrix needs of the training step.
+
+    Attributes
+    ----------
+    file : labels and their candidates
+    x : float32 [N, T, C], windows as the store returned them, not aligned
+    found : bool [N], whether the store had the window
+    result : folds, out-of-sample probabilities and the release's bundle; None without a single candidate
+    """
+
+    file: LabelFile
+    x: np.ndarray
+    found: np.ndarray
+    result: WalkForwardResult | None
+
+    @property
+    def reason_na(self) -> str:
+        """Why no arm with a model can be run; empty when one can."""
+        n, known = len(self.file.labels), int((self.file.labels["y"] >= 0).sum())
+        if self.result is None:
+            return f"no model: {n} candidates with a window in the store, {known} labels"
+        if any(f.bundle_path for f in self.result.folds):
+            return ""
+        return f"no model: {n} candidates, {known} labels; {self.result.folds[0].reason}"
+
+
+def train(
+    labels_path: Path, parameters: ShadowParameters, *, progress: Callable[[float], None] | None = None
+) -> Trained:
+    """Walk forward over the labels of one symbol, with the windows that the feature store knows.
+
+    Raises
+    ------
+    StoreError
+        When the feature store is missing or cannot answer: there is no other way to a window.
+    """
+    file = labels_from_parquet(labels_path)
+    ts = file.labels["ts_ns"]
+    stored = training_set(file.symbol, [candidate_id(c.symbol, c.ts_ns, c.side) for c in file.candidates], ts)
+    if not stored.found.any():
+        empty = np.full((len(ts), parameters.t, len(CHANNELS)), np.nan, np.float32)
+        return Trained(file, empty, stored.found, None)
+    data = build_dataset(file.labels, np.array([c.side for c in file.candidates]), stored, T=parameters.t)
+    workdir = data_root() / "models" / file.venue / file.symbol
+    shutil.rmtree(workdir, ignore_errors=True)  # fold bundles of the run before; releases live elsewhere
+    result = walk_forward(
+        data.x,
+        data.ctx,
+        file.labels,
+        data.ts_ns,
+        config=FitConfig(
+            net=TCNConfig(T=parameters.t, C=len(CHANNELS)),
+            model=parameters.model,
+            seed=parameters.seed,
+            folds=parameters.folds,
+            train_minutes=parameters.train_minutes,
+        ),
+        workdir=workdir,
+        origin=Origin(file.symbol, file.venue, file.simulated, file.fee),
+        found=data.found,
+        progress=progress,
+    )
+    if result.fitted is not None and result.release is not None:
+        manifest = load_bundle(result.release).manifest
+        facts = {
+            "symbol": file.symbol,
+            "venue": file.venue,
+            "simulated": str(file.simulated).lower(),
+            "model": parameters.model,
+            "T": str(manifest.T),
+            "C": str(manifest.C),
+            "catalogue_hash": manifest.catalogue_hash,
+        }
+        write_single(
+            result.fitted, data.x[(data.y >= 0) & data.found], parameters.models / f"{parameters.model}.onnx", facts
+        )
+    return Trained(file, stored.x[:, -parameters.t :], stored.found, result)

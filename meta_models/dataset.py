@@ -1,0 +1,104 @@
+"""From labels and the feature store's answer to the arrays that a walk-forward takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS, align
+from feature_repo.offline import TrainingSet
+
+from .walk_forward import spans_of
+
+__all__ = ["Dataset", "build_dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One row a candidate, in the labels' order.
+
+    Attributes
+    ----------
+    x : float32 [N, T, C], aligned to each candidate's side, not normalised; NaN where not found
+    ctx : float32 [N, 8]
+    y : int64 [N], 1 target, 0 stop or time-out, -1 no label
+    weight : float64 [N], average uniqueness, 0 where y < 0
+    ts_ns, t_start, t_end : int64 [N], ns: decision, and the span that the sample touches
+    found : bool [N], whether the store had the candidate's window and context
+    """
+
+    x: np.ndarray
+    ctx: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    ts_ns: np.ndarray
+    t_start: np.ndarray
+    t_end: np.ndarray
+    found: np.ndarray
+
+
+def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *, T: int) -> Dataset:
+    """Align the windows to each candidate's side and put the label beside them.
+
+    Parameters
+    ----------
+    labels : LABEL_DTYPE [N]
+    side : int [N], +1 buys, -1 sells
+    training : of the same candidates in the same order
+    T : windows a net sees; of longer stored windows the newest T rows are taken
+
+    Raises
+    ------
+    InputError
+        Columns of different length, another number of channels, windows shorter than T, a side that is neither, a
+        value that is not finite (the channel is named), or no candidate found at all.
+    """
+    side = np.asarray(side, np.int64)
+    n, x = len(labels), training.x
+    if not n == len(side) == len(x) == len(training.ctx) == len(training.found):
+        raise InputError(
+            f"{n} labels, {len(side)} sides and {len(x)} windows", "as many of each", "Ask the store for all labels"
+        )
+    if x.ndim != 3 or x.shape[2] != len(CHANNELS):
+        raise InputError(
+            f"windows of shape {x.shape}",
+            f"[N, T, {len(CHANNELS)}] in the catalogue's order",
+            "Build the features again",
+        )
+    if n and x.shape[1] < T:
+        raise InputError(
+            f"stored windows of {x.shape[1]} rows", f"at least T = {T}", "Give a smaller --t, or fill the store again"
+        )
+    wrong = np.flatnonzero(np.abs(side) != 1)
+    if wrong.size:
+        raise InputError(f"side {side[wrong[0]]} of candidate {wrong[0]}", "+1 or -1", "Correct the candidates")
+    found = np.asarray(training.found, bool)
+    if n and not found.any():
+        raise InputError(
+            f"a feature store that knows none of the {n} candidates",
+            "their windows and contexts",
+            "Label this tape again: that fills the store",
+        )
+    x = x[:, -T:]
+    bad = np.flatnonzero(~np.isfinite(x[found]).all(axis=(0, 1)))
+    if bad.size:
+        raise InputError(
+            f"windows with values that are not finite in {', '.join(CHANNELS[c] for c in bad)}",
+            "finite windows",
+            "Build the features again",
+        )
+    x = np.where((side > 0)[:, None, None], x, align(x, -1))
+    ts_ns = labels["ts_ns"].astype(np.int64)
+    t_start, t_end = spans_of(labels, ts_ns, T)
+    return Dataset(
+        x=np.ascontiguousarray(x, np.float32),
+        ctx=np.asarray(training.ctx, np.float32),
+        y=labels["y"].astype(np.int64),
+        weight=labels["weight"].astype(float),
+        ts_ns=ts_ns,
+        t_start=t_start,
+        t_end=t_end,
+        found=found,
+    )

@@ -1,0 +1,120 @@
+"""Fitted pipelines as files that need no Python of ours: ONNX and TorchScript, compared with torch before use."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import nn
+
+from feature_repo.errors import InputError
+from feature_repo.paths import atomic_path
+
+from .fit import FittedModel
+
+__all__ = ["FUSED_TOLERANCE", "OPSET", "SINGLE_TOLERANCE", "Exported", "export_fused", "export_single", "write_single"]
+
+OPSET = 17
+FUSED_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-6
+"""Largest accepted difference between ONNX and torch: after calibration, and of one net."""
+_PARITY_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One graph and how far it is from torch on the windows it was made with."""
+
+    onnx_bytes: bytes
+    max_abs_diff: float
+    rows: int
+
+
+def export_fused(fitted: FittedModel, x: np.ndarray, ctx: np.ndarray) -> Exported:
+    """The bundle's graph: inputs "x" [N, T, C] and "ctx" [N, 8], output "p" [N, 1].
+
+    Parameters
+    ----------
+    x : float32 [N, T, C], ctx : float32 [N, 8]; windows to compare on, N >= 1
+
+    Raises
+    ------
+    InputError
+        When ONNX and torch differ by more than `FUSED_TOLERANCE`.
+    """
+    return _export(fitted.fused(), {"x": x, "ctx": ctx}, FUSED_TOLERANCE)
+
+
+def export_single(fitted: FittedModel, x: np.ndarray) -> Exported:
+    """The net's own graph: input "x" [N, T, C], output "p" [N, 1] through its own Platt line."""
+    return _export(fitted.single(), {"x": x}, SINGLE_TOLERANCE)
+
+
+def write_single(fitted: FittedModel, x: np.ndarray, path: Path, facts: dict[str, str]) -> Exported:
+    """Write ``path`` (ONNX) and beside it the same graph as TorchScript (.pt), each replaced in one step.
+
+    Parameters
+    ----------
+    x : float32 [N, T, C], side-aligned windows to compare on
+    path : ends in .onnx
+    facts : what the files say of themselves (symbol, simulated, ...): the ONNX model's metadata, facts.json in the .pt
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise InputError(f"the export path {path}", "a name that ends in .onnx", "The .pt goes beside it by itself")
+    exported = export_single(fitted, x)
+    traced = torch.jit.trace(fitted.single(), torch.from_numpy(x[:2].copy()))
+    model = onnx.load_from_string(exported.onnx_bytes)
+    onnx.helper.set_model_props(model, facts)
+    exported = replace(exported, onnx_bytes=model.SerializeToString(deterministic=True))
+    with atomic_path(path) as beside, atomic_path(path.with_suffix(".pt")) as traced_beside:
+        beside.write_bytes(exported.onnx_bytes)
+        torch.jit.save(traced, str(traced_beside), _extra_files={"facts.json": json.dumps(facts, sort_keys=True)})
+    return exported
+
+
+def _export(module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float) -> Exported:
+    inputs = {name: np.ascontiguousarray(v[:_PARITY_ROWS], dtype=np.float32) for name, v in inputs.items()}
+    rows = len(next(iter(inputs.values())))
+    if rows == 0:
+        raise InputError("no window to export with", "at least one", "Pass the training windows")
+    # Two rows: a batch of one would be taken for a constant by some operators.
+    sample = tuple(torch.from_numpy(np.resize(v, (2, *v.shape[1:]))) for v in inputs.values())
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the exporter recommends its successor, which writes another opset
+        torch.onnx.export(
+            module,
+            sample,
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=["p"],
+            dynamic_axes={name: {0: "N"} for name in (*inputs, "p")},
+        )
+    data = buffer.getvalue()
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    with torch.inference_mode():
+        expected = module(*(torch.from_numpy(v) for v in inputs.values())).numpy()
+    got = _session(data).run(("p",), inputs)[0]
+    diff = float(np.abs(got - expected).max())
+    if got.shape != (rows, 1) or not diff <= tolerance:
+        raise InputError(
+            f"an exported graph that differs from torch by {diff:.2e} on {rows} windows",
+            f"at most {tolerance:.0e}",
+            "Check the windows for values that are not finite, and the calibrator for cliffs",
+        )
+    return Exported(data, diff, rows)
+
+
+def _session(data: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

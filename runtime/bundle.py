@@ -1,0 +1,268 @@
+"""A release: one ONNX graph, its manifest and its buckets in one folder. Nothing in it can run code of its own.
+
+::
+
+    releases/<tag>/model.onnx      inputs "x" float32 [N, T, C], "ctx" float32 [N, 8]; output "p" float32 [N, 1]
+                   manifest.json   what it was made from and for, with the sha256 of the other files
+                   buckets.csv
+    releases/current               a link to one tag, replaced in one step
+             history.jsonl   a line for each time it was
+
+A bundle is read whole into memory, checked, and only then used; anything that does not fit is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from feature_repo.errors import InputError
+
+from .manifest import MANIFEST_NAME, Manifest, check_tag, manifest_from_json, manifest_to_json
+
+__all__ = [
+    "BUCKETS_NAME",
+    "CURRENT_NAME",
+    "HISTORY_NAME",
+    "MODEL_NAME",
+    "Bundle",
+    "Manifest",
+    "load_bundle",
+    "set_current",
+    "write_bundle",
+]
+
+MODEL_NAME, BUCKETS_NAME = "model.onnx", "buckets.csv"
+CURRENT_NAME, HISTORY_NAME = "current", "history.jsonl"
+_FILES = (MODEL_NAME, BUCKETS_NAME)
+# A protobuf entry with the key "location": a tensor kept in a file of its own, which no hash here would cover.
+_EXTERNAL_DATA = b"\n\x08location"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A checked release, ready to be asked.
+
+    Attributes
+    ----------
+    path : the folder it was read from, links resolved
+    manifest : what it is
+    session : the graph, on one thread
+    """
+
+    path: Path
+    manifest: Manifest
+    session: ort.InferenceSession
+
+    def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
+        """Probability of the target barrier.
+
+        Parameters
+        ----------
+        x : float32 [N, T, C], aligned to each candidate's side (``fields.align``), not normalised
+        ctx : float32 [N, 8], ``context_rows``
+
+        Returns
+        -------
+        float32 [N]
+        """
+        return self.session.run(("p",), {"x": x, "ctx": ctx})[0][:, 0]
+
+
+def write_bundle(folder: Path, *, onnx_bytes: bytes, manifest: Manifest, buckets_csv: str) -> Path:
+    """Write a bundle beside ``folder``, check it, and rename it into place.
+
+    Parameters
+    ----------
+    folder : the bundle's own folder, such as releases/<tag>
+    manifest : its ``files`` are filled in here
+
+    Returns
+    -------
+    Path
+        ``folder``.
+
+    Raises
+    ------
+    InputError
+        When the folder holds anything else than a bundle of the same tag, or the bundle would be refused on loading.
+    """
+    folder = Path(folder)
+    _refuse_other(folder, manifest.tag)
+    contents = {MODEL_NAME: onnx_bytes, BUCKETS_NAME: buckets_csv.encode()}
+    manifest = replace(manifest, files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
+    contents[MANIFEST_NAME] = manifest_to_json(manifest).encode()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        fresh, old = beside / "new", beside / "old"
+        fresh.mkdir()
+        for name, data in contents.items():
+            (fresh / name).write_bytes(data)
+        load_bundle(fresh)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _refuse_other(folder: Path, tag: str) -> None:
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link", "a folder of its own for each release", "Write to the tag's own folder")
+    if not folder.exists():
+        return
+    try:
+        there = manifest_from_json((folder / MANIFEST_NAME).read_text(), name=str(folder / MANIFEST_NAME)).tag
+    except (OSError, ValueError):
+        there = None
+    if there != tag:
+        what = "something that is no bundle" if there is None else f"the bundle {there!r}"
+        raise InputError(
+            f"{folder} holds {what}, not {tag!r}", "a new folder, or one with the same tag", "Choose another folder"
+        )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Parameters
+    ----------
+    path : its folder, or a link to it such as releases/current; a link is followed once, so that all files are of one
+        release even if it moves meanwhile
+
+    Raises
+    ------
+    InputError
+        When anything is missing, damaged, of another schema, or made for another field catalogue.
+    """
+    given, folder = Path(path), Path(path).resolve()
+    if not folder.is_dir():
+        raise InputError(
+            f"no bundle at {given}",
+            f"a folder with {MANIFEST_NAME}, {' and '.join(_FILES)}",
+            "Train one (make shadow), or check the path",
+        )
+    manifest = manifest_from_json(_read(folder, MANIFEST_NAME).decode(errors="replace"), name=str(given))
+    if set(manifest.files) != set(_FILES):
+        raise InputError(
+            f"{given}: its manifest lists the files {sorted(manifest.files)}",
+            f"exactly {sorted(_FILES)}",
+            "Get the release again from where it was made",
+        )
+    contents = {name: _read(folder, name) for name in _FILES}
+    for name, data in contents.items():
+        if hashlib.sha256(data).hexdigest() != manifest.files[name]:
+            raise InputError(
+                f"{given}/{name} is not the file that the manifest was written for (its sha256 differs)",
+                f"sha256 {manifest.files[name]}",
+                "Get the release again from where it was made",
+            )
+    return Bundle(folder, manifest, _session(contents[MODEL_NAME], manifest, str(given)))
+
+
+def _read(folder: Path, name: str) -> bytes:
+    file = folder / name
+    # A link would lead out of the folder, and the bytes checked would not be the bytes that stay there.
+    if file.is_symlink() or not file.is_file():
+        raise InputError(
+            f"{folder} has no file {name}" + (" (it is a link)" if file.is_symlink() else ""),
+            f"{MANIFEST_NAME}, {' and '.join(_FILES)} as plain files",
+            "Get the release again from where it was made",
+        )
+    return file.read_bytes()
+
+
+def _session(data: bytes, manifest: Manifest, name: str) -> ort.InferenceSession:
+    """The graph on one thread, after its shapes and one answer were checked."""
+    wanted = f'inputs "x" [N, {manifest.T}, {manifest.C}] and "ctx" [N, {manifest.ctx}], output "p" [N, 1], float32'
+    if _EXTERNAL_DATA in data:
+        raise InputError(f"{name}: the graph keeps weights in another file", "one self-contained file", "Export again")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # onnxruntime has no common base class for what it raises on a damaged graph
+        raise InputError(f"{name}: onnxruntime cannot load the graph ({str(e)[:200]})", wanted, "Export again") from e
+    shapes = {i.name: (i.type, i.shape) for i in session.get_inputs()}
+    expected = {"x": [manifest.T, manifest.C], "ctx": [manifest.ctx]}
+    fits = shapes.keys() == expected.keys() and all(
+        kind == "tensor(float)" and len(shape) == 1 + len(expected[n]) and shape[1:] == expected[n]
+        for n, (kind, shape) in shapes.items()
+    )
+    if not fits or [o.name for o in session.get_outputs()] != ["p"]:
+        raise InputError(f"{name}: the graph has inputs {shapes}", wanted, "Export again")
+    for n in (1, 3):
+        x, ctx = np.zeros((n, manifest.T, manifest.C), np.float32), np.zeros((n, manifest.ctx), np.float32)
+        try:
+            p = session.run(None, {"x": x, "ctx": ctx})[0]
+        except Exception as e:  # as above
+            raise InputError(f"{name}: the graph fails on {n} windows ({str(e)[:200]})", wanted, "Export again") from e
+        if p.shape != (n, 1) or p.dtype != np.float32 or not ((p >= 0) & (p <= 1)).all():
+            raise InputError(
+                f"{name}: the graph answers {p.dtype} {p.shape} {p.ravel()[:3]}", f"{wanted}, in [0, 1]", "Export again"
+            )
+    return session
+
+
+def set_current(releases: Path, tag: str, *, at_ns: int | None = None, why: str = "") -> Path:
+    """Serve ``tag`` from now on.
+
+    The bundle is loaded and checked first: a bad one leaves the old one serving. The link is replaced in one step, and
+    a line is appended to the history.
+
+    Parameters
+    ----------
+    releases : folder of all releases
+    at_ns : time noted in the history, ns UTC; None where the caller has no clock
+    why : noted in the history
+
+    Returns
+    -------
+    Path
+        The link.
+
+    Raises
+    ------
+    InputError
+        When there is no such release, or it is refused.
+    """
+    releases = Path(releases)
+    check_tag(tag)
+    bundle = load_bundle(releases / tag)
+    if bundle.manifest.tag != tag:
+        raise InputError(
+            f"{releases / tag} holds the bundle {bundle.manifest.tag!r}",
+            "a folder named as its tag",
+            "Rename the folder, or write the bundle again",
+        )
+    link = releases / CURRENT_NAME
+    if link.exists() and not link.is_symlink():
+        raise InputError(f"{link} is no link", "a link that this function made", "Move it away")
+    previous = os.readlink(link) if link.is_symlink() else None
+    with tempfile.TemporaryDirectory(prefix=".current.", dir=releases) as beside:
+        fresh = Path(beside) / "link"
+        fresh.symlink_to(tag)
+        os.replace(fresh, link)
+    line = {
+        "tag": tag,
+        "previous": previous,
+        "manifest_sha256": hashlib.sha256((releases / tag / MANIFEST_NAME).read_bytes()).hexdigest(),
+        "at_ns": at_ns,
+        "why": why,
+    }
+    with (releases / HISTORY_NAME).open("a", encoding="utf-8") as history:
+        history.write(json.dumps(line, sort_keys=True) + "\n")
+        history.flush()
+        os.fsync(history.fileno())
+    return link

@@ -1,0 +1,106 @@
+"""What the stack and the calibrator know of a candidate beside its window, and what a round trip costs.
+
+The scalar forms serve the gate and the array forms the training set: the same float64 operations in the same order, so
+that both give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from feature_repo.constants import LABEL
+from feature_repo.fields import CTX_NAMES
+from feature_repo.instruments import FeeTier
+
+from .candidate import Candidate, Entry, SigType
+
+__all__ = ["CTX_MAX", "context_row", "context_rows", "fee_bps", "p_breakeven", "round_trip_cost_bps"]
+
+CTX_MAX = 50.0
+"""Ratios and the slippage are clipped to [0, CTX_MAX]; an unknown (NaN) one is 0."""
+
+_TYPES = len(SigType)
+
+
+def fee_bps(candidate: Candidate, fee: FeeTier) -> float:
+    """Fees of both legs in bps: the entry as taker or maker, the exit always as taker."""
+    return (fee.maker_bps if candidate.entry is Entry.MAKER else fee.taker_bps) + fee.taker_bps
+
+
+def round_trip_cost_bps(candidate: Candidate, fee: FeeTier) -> float:
+    """Fees of both legs and the estimated slippage, bps of the mid."""
+    return fee_bps(candidate, fee) + float(candidate.est_slip_bps)
+
+
+def p_breakeven(R_bps: float, cost_bps: float) -> float:
+    """Probability of the target at which an entry pays for itself, time-outs ignored; NaN where R is unknown or 0.
+
+    ``p * 0.9 R - (1 - p) * 1.1 R = cost`` solved for p: (1.1 R + cost) / (2 R). Above 1: it cannot pay.
+    """
+    if not R_bps > 0:
+        return math.nan
+    return (LABEL.R_stop * R_bps + cost_bps) / ((LABEL.R_target + LABEL.R_stop) * R_bps)
+
+
+def _clip(value: float) -> float:
+    return min(value, CTX_MAX) if value > 0 else 0.0  # NaN compares false
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else math.nan
+
+
+def context_row(candidate: Candidate, market_row: np.void, fee: FeeTier) -> np.ndarray:
+    """Context of one candidate.
+
+    Parameters
+    ----------
+    market_row : MARKET_DTYPE scalar of the candidate's window
+
+    Returns
+    -------
+    float32 [8]
+        In the order of ``fields.CTX_NAMES``; always finite.
+    """
+    row = np.zeros(len(CTX_NAMES), np.float32)
+    row[int(candidate.sig_type)] = 1.0
+    row[_TYPES] = _clip(_ratio(float(candidate.R_bps), float(market_row["spread_bps"])))
+    row[_TYPES + 1] = _clip(_ratio(float(candidate.exp_reward_bps), round_trip_cost_bps(candidate, fee)))
+    row[_TYPES + 2] = _clip(float(candidate.est_slip_bps))
+    return row
+
+
+def context_rows(candidates: Sequence[Candidate], market_rows: np.ndarray, fee: FeeTier) -> np.ndarray:
+    """Context of many candidates.
+
+    Parameters
+    ----------
+    candidates : N of them
+    market_rows : MARKET_DTYPE [N], the row of each candidate's window
+
+    Returns
+    -------
+    float32 [N, 8]
+    """
+    n = len(candidates)
+    if len(market_rows) != n:
+        raise ValueError(f"{n} candidates but {len(market_rows)} market rows; give the row of each candidate's window")
+    rows = np.zeros((n, len(CTX_NAMES)), np.float32)
+    if not n:
+        return rows
+    rows[np.arange(n), [int(c.sig_type) for c in candidates]] = 1.0
+    numbers = np.array([(c.R_bps, c.exp_reward_bps, c.est_slip_bps) for c in candidates], np.float64)
+    cost = np.array([round_trip_cost_bps(c, fee) for c in candidates], np.float64)
+    spread = np.asarray(market_rows["spread_bps"], np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        rows[:, _TYPES] = _clip_all(np.where(spread > 0, numbers[:, 0] / spread, np.nan))
+        rows[:, _TYPES + 1] = _clip_all(np.where(cost > 0, numbers[:, 1] / cost, np.nan))
+        rows[:, _TYPES + 2] = _clip_all(numbers[:, 2])
+    return rows
+
+
+def _clip_all(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, np.minimum(values, CTX_MAX), 0.0)

@@ -1,0 +1,347 @@
+"""The gate: what may be done with a candidate now. It answers, never places an order, and fails closed.
+
+The checks are in guards.py; here their inputs are gathered, the model is asked when all guards pass, and whatever goes
+wrong becomes a denial with its reason. :class:`MetaFilter` needs a bundle. :class:`GuardsOnly` is the arm without a
+model, a class of its own so that nobody gets it by leaving a parameter out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+
+from feature_repo.constants import MODEL, ORDER
+from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS, MARKET_DTYPE, align
+from feature_repo.instruments import FeeTier, instrument
+
+from .bundle import Bundle, load_bundle
+from .candidate import Candidate, is_sound
+from .context import context_row, fee_bps, p_breakeven, round_trip_cost_bps
+from .decision import Decision, Reason
+from .guards import Answer, GuardInputs, decide, judge
+from .manifest import Manifest
+from .profiles import PROFILES, Profile
+from .sizing import round_to_lot, size_usd
+
+__all__ = ["GuardsOnly", "MetaFilter", "WindowSource"]
+
+_MAX_FEATURE = 1e12  # no channel comes near it; beyond it the window is damaged
+_NO_ROW = dict.fromkeys(MARKET_DTYPE.names, math.nan) | {"t_ns": -1, "valid": False}
+
+
+class WindowSource(Protocol):
+    """Where ``allow`` reads the candidate's window: a FeatureWindow in the process, or the online store."""
+
+    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
+        """The window wanted at ``t_ns``: float32 [T, C] unaligned, and its last MARKET_DTYPE row; None without one.
+
+        A window of another time may be returned: the gate judges it by the row's ``t_ns``.
+        """
+        ...
+
+
+class _Outcome(NamedTuple):
+    reason: Reason
+    p: float = math.nan
+    size: float = 0.0
+    p_breakeven: float = math.nan
+
+
+class _Window(NamedTuple):
+    """What a source gave, checked for shape; ``row`` as plain Python values."""
+
+    answered: bool
+    valid: bool
+    x: np.ndarray | None = None
+    market_row: np.void | None = None
+    row: dict[str, Any] = _NO_ROW
+
+
+_NOT_READ = _Window(answered=True, valid=False)
+_FAILED = _Window(answered=False, valid=False)
+
+
+class _Gate:
+    """What both arms share: gathering, guarding, and turning every failure into a denial."""
+
+    def __init__(
+        self,
+        *,
+        profile: str,
+        fee: FeeTier,
+        symbol: str,
+        tick: float,
+        lot: float,
+        base_size: float,
+        T: int,
+        source: WindowSource | None,
+    ) -> None:
+        if profile not in PROFILES:
+            raise InputError(f"the profile {profile!r}", f"one of {', '.join(PROFILES)}", "Give one of these")
+        for name, value in (("tick", tick), ("lot", lot), ("base_size", base_size)):
+            if not 0 < value < math.inf:
+                raise InputError(f"{name} = {value}", "a positive number", f"Give the {name} of {symbol}")
+        if not (math.isfinite(fee.maker_bps) and math.isfinite(fee.taker_bps)):
+            raise InputError(f"the fee tier {fee}", "finite fees in bps", "Give a tier of feature_repo/instruments.py")
+        self.profile: Profile = PROFILES[profile]
+        self.fee, self.symbol, self.tick, self.lot = fee, symbol, float(tick), float(lot)
+        self.base_size, self.source = float(base_size), source
+        self.last_error: str | None = None
+        """What the latest exception inside said; for the log, never for control."""
+        self._shape = (T, len(CHANNELS))
+
+    def allow(self, candidate: Candidate, now_ns: int) -> Decision:
+        """Judge a candidate by the window that the source holds. Never raises.
+
+        Parameters
+        ----------
+        now_ns : ns UTC on the corrected local clock
+
+        Returns
+        -------
+        Decision
+            Unpacks as ``allow, p, size``.
+        """
+        return self._closed(candidate, now_ns, self._fetch)
+
+    def decide(self, candidate: Candidate, now_ns: int, x: np.ndarray, market_row: np.void) -> Decision:
+        """Judge a candidate by a window in hand. Never raises.
+
+        Parameters
+        ----------
+        x : float32 [T, C], unaligned
+        market_row : MARKET_DTYPE scalar of its last row
+        """
+        return self._closed(candidate, now_ns, lambda _: self._checked(x, market_row))
+
+    def _closed(self, candidate: Candidate, now_ns: int, fetch: Callable[[int], _Window]) -> Decision:
+        start = time.perf_counter_ns()
+        try:
+            outcome = self._judge(candidate, now_ns, fetch)
+        except Exception as e:  # fail closed: the caller gets a denial, whatever broke
+            self._note(e)
+            outcome = _Outcome(Reason.INTERNAL_ERROR)
+        allowed = outcome.reason is Reason.ALLOW
+        return Decision(
+            allow=allowed,
+            p=outcome.p,
+            size=outcome.size if allowed else 0.0,
+            reason=outcome.reason,
+            p_breakeven=outcome.p_breakeven,
+            latency_us=(time.perf_counter_ns() - start) / 1e3,
+        )
+
+    def _judge(self, candidate: Candidate, now_ns: int, fetch: Callable[[int], _Window]) -> _Outcome:
+        if not is_sound(candidate):
+            return _Outcome(Reason.BAD_CANDIDATE)
+        # Nobody waits for a store on behalf of a candidate that is denied anyhow.
+        reason = decide(self._inputs(candidate, now_ns, _NOT_READ))
+        if reason is not Reason.NO_WINDOW:
+            return _Outcome(reason)
+        breakeven = p_breakeven(float(candidate.R_bps), round_trip_cost_bps(candidate, self.fee))
+        window = fetch(int(candidate.ts_ns))
+        reason = decide(self._inputs(candidate, now_ns, window))
+        if reason is not Reason.ALLOW:
+            return _Outcome(reason, p_breakeven=breakeven)
+        return self._verdict(candidate, window, breakeven)
+
+    def _verdict(self, candidate: Candidate, window: _Window, breakeven: float) -> _Outcome:
+        """What follows when every guard passed."""
+        size = round_to_lot(self.base_size, float(candidate.price), self.lot)
+        return _Outcome(judge(Answer(p=math.nan, floor=math.nan, size=size), asked=False), math.nan, size, breakeven)
+
+    def _inputs(self, candidate: Candidate, now_ns: int, window: _Window) -> GuardInputs:
+        row = window.row
+        return GuardInputs(
+            candidate_sound=True,
+            symbol=candidate.symbol,
+            gate_symbol=self.symbol,
+            ts_ns=int(candidate.ts_ns),
+            expiry_ns=int(candidate.expiry_ns),
+            now_ns=now_ns,
+            store_answered=window.answered,
+            window_valid=window.valid,
+            window_t_ns=row["t_ns"],
+            window_finite=window.x is not None and bool(np.abs(window.x).max() <= _MAX_FEATURE),
+            data_age_ms=row["data_age_ms"],
+            spread_bps=row["spread_bps"],
+            spread_median_bps=row["spread_median_bps"],
+            depth=row["depth_top5"],
+            depth_median=row["depth_median"],
+            bid=row["bid"],
+            ask=row["ask"],
+            mid=row["mid"],
+            price=float(candidate.price),
+            tier=candidate.tier,
+            sig_type=candidate.sig_type,
+            reclaimed=candidate.reclaimed,
+            exp_reward_bps=float(candidate.exp_reward_bps),
+            R_bps=float(candidate.R_bps),
+            est_slip_bps=float(candidate.est_slip_bps),
+            fee_bps=fee_bps(candidate, self.fee),
+            tick=self.tick,
+            profile=self.profile,
+        )
+
+    def _fetch(self, t_ns: int) -> _Window:
+        if self.source is None:
+            return _NOT_READ
+        try:
+            found = self.source.snapshot_at(t_ns)
+            if found is None:
+                return _NOT_READ
+            x, market_row = found
+        except Exception as e:  # a store may fail in any way it likes; it is a denial all the same
+            self._note(e)
+            return _FAILED
+        return self._checked(x, market_row)
+
+    def _checked(self, x: np.ndarray, market_row: np.void) -> _Window:
+        if isinstance(market_row, np.ndarray) and market_row.ndim == 0:
+            market_row = market_row[()]
+        fits = (
+            isinstance(x, np.ndarray)
+            and x.dtype == np.float32
+            and x.shape == self._shape
+            and isinstance(market_row, np.void)
+            and market_row.dtype == MARKET_DTYPE
+        )
+        if not fits:
+            return _NOT_READ
+        row = dict(zip(MARKET_DTYPE.names, market_row.item(), strict=True))
+        return _Window(True, row["valid"], x, market_row, row)
+
+    def _note(self, error: Exception) -> None:
+        self.last_error = "".join(traceback.format_exception_only(error)).strip()
+
+
+class GuardsOnly(_Gate):
+    """The arm without a model: the same guards and EV gate, P not asked (NaN), size = base_size in whole lots.
+
+    Parameters
+    ----------
+    profile : "A", "B" or "C"
+    fee : both legs are priced with it
+    symbol, tick, lot : of the instrument; tick in quote currency, lot in base units
+    base_size : notional, quote currency
+    T : rows of a window
+    source : where ``allow`` reads windows; ``decide`` needs none
+    """
+
+    def __init__(
+        self,
+        profile: str = "B",
+        *,
+        fee: FeeTier,
+        symbol: str,
+        tick: float,
+        lot: float,
+        base_size: float = ORDER.base_size_usd,
+        T: int = MODEL.T,
+        source: WindowSource | None = None,
+    ) -> None:
+        super().__init__(
+            profile=profile, fee=fee, symbol=symbol, tick=tick, lot=lot, base_size=base_size, T=T, source=source
+        )
+
+
+class MetaFilter(_Gate):
+    """The gate with a model, made by :meth:`load`.
+
+    ::
+
+        gate = MetaFilter.load("releases/current", source=feature_window)
+        allow, p, size = gate.allow(candidate, now_ns)
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        profile: str = "B",
+        source: WindowSource | None = None,
+        fee: FeeTier | None = None,
+        base_size: float = ORDER.base_size_usd,
+        breakeven_guard: bool = False,
+    ) -> None:
+        manifest = bundle.manifest
+        facts = instrument(manifest.venue, manifest.symbol)
+        super().__init__(
+            profile=profile,
+            fee=manifest.fee_tier if fee is None else fee,
+            symbol=manifest.symbol,
+            tick=facts.tick,
+            lot=facts.lot,
+            base_size=base_size,
+            T=manifest.T,
+            source=source,
+        )
+        self._bundle, self.tau = bundle, manifest.taus[profile]
+        self._breakeven_guard = breakeven_guard
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        profile: str = "B",
+        source: WindowSource | None = None,
+        fee: FeeTier | None = None,
+        base_size: float = ORDER.base_size_usd,
+        breakeven_guard: bool = False,
+    ) -> Self:
+        """A gate on the bundle at ``path``.
+
+        Parameters
+        ----------
+        path : a release's folder, or releases/current
+        profile : "A", "B" or "C"; its tau is the bundle's
+        source : where ``allow`` reads windows; ``decide`` needs none
+        fee : by default the tier that the bundle was made with
+        base_size : notional at P - tau = 1, quote currency
+        breakeven_guard : also deny where P does not exceed p_breakeven
+
+        Raises
+        ------
+        InputError
+            When the bundle is refused, or its symbol or the profile is unknown.
+        """
+        return cls(
+            load_bundle(Path(path)),
+            profile=profile,
+            source=source,
+            fee=fee,
+            base_size=base_size,
+            breakeven_guard=breakeven_guard,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model was made from and for."""
+        return self._bundle.manifest
+
+    def _verdict(self, candidate: Candidate, window: _Window, breakeven: float) -> _Outcome:
+        try:
+            p = self._ask(candidate, window)
+        except Exception as e:  # fail closed: whatever the graph raises
+            self._note(e)
+            p = math.nan
+        size = round_to_lot(size_usd(self.base_size, p, self.tau), float(candidate.price), self.lot)
+        # A NaN break-even makes every comparison false, and so denies.
+        floor = self.tau if not self._breakeven_guard or breakeven <= self.tau else breakeven
+        reason = judge(Answer(p=p, floor=floor, size=size))
+        return _Outcome(reason, math.nan if reason is Reason.MODEL_ERROR else p, size, breakeven)
+
+    def _ask(self, candidate: Candidate, window: _Window) -> float:
+        # The tier that the model was trained with, whatever tier the EV gate is asked for: to the graph it is a unit.
+        ctx = context_row(candidate, window.market_row, self.manifest.fee_tier)
+        answer = self._bundle.predict(align(window.x, candidate.side)[None], ctx[None])
+        (p,) = answer
+        return float(p)

@@ -1,0 +1,126 @@
+"""How good a probability is: Brier score, reliability bins, calibration error. Arrays in, numbers out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["ReliabilityBins", "brier", "ece_debiased", "ece_plain", "reliability_bins"]
+
+DEFAULT_BINS = 15
+
+
+class ReliabilityBins(NamedTuple):
+    """Bins of about equal mass in ascending order of p; equal probabilities always share a bin.
+
+    Attributes
+    ----------
+    n : int64 [B], rows of the bin, at least 1
+    p_mean : float64 [B], mean forecast
+    y_rate : float64 [B], share of y = 1
+    p_low, p_high : float64 [B], smallest and largest forecast
+    """
+
+    n: np.ndarray
+    p_mean: np.ndarray
+    y_rate: np.ndarray
+    p_low: np.ndarray
+    p_high: np.ndarray
+
+
+def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    p, y = np.asarray(p, np.float64), np.asarray(y, np.float64)
+    if p.ndim != 1 or p.shape != y.shape:
+        raise ValueError(f"p {p.shape} and y {y.shape} must be one-dimensional and of one length")
+    if not np.all((p >= 0.0) & (p <= 1.0)):
+        raise ValueError("p must lie in [0, 1] and be finite: leave rows without a forecast out")
+    if not np.all((y == 0.0) | (y == 1.0)):
+        raise ValueError("y must be 0 or 1: leave rows without a label out")
+    return p, y
+
+
+def brier(p: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Mean squared error of the forecast.
+
+    Parameters
+    ----------
+    p : float [N] in [0, 1]
+    y : [N], 0 or 1
+    weight : float [N] >= 0, optional
+
+    Returns
+    -------
+    float, NaN without rows or without weight
+    """
+    p, y = _checked(p, y)
+    w = np.ones(len(p)) if weight is None else np.asarray(weight, np.float64)
+    total = w.sum()
+    return float((w * (p - y) ** 2).sum() / total) if total > 0 else float("nan")
+
+
+def reliability_bins(p: np.ndarray, y: np.ndarray, bins: int = DEFAULT_BINS) -> ReliabilityBins:
+    """Equal-mass bins of the forecast.
+
+    Ties are never split, so the result does not depend on the order of the rows; a calibrator that answers with few
+    distinct values gives fewer bins.
+
+    Parameters
+    ----------
+    p : float [N] in [0, 1]
+    y : [N], 0 or 1
+    bins : largest number of bins
+    """
+    p, y = _checked(p, y)
+    if len(p) == 0:
+        empty = np.empty(0)
+        return ReliabilityBins(np.empty(0, np.int64), empty, empty, empty, empty)
+    order = np.argsort(p, kind="stable")
+    ps, ys = p[order], y[order]
+    # A bin may only begin where the forecast changes; each wanted cut moves to the nearest such place.
+    places = np.concatenate([[0], np.flatnonzero(np.diff(ps)) + 1])
+    wanted = np.arange(bins) * len(ps) / bins
+    after = np.clip(np.searchsorted(places, wanted), 1, max(len(places) - 1, 1))
+    lower, upper = places[after - 1], places[np.minimum(after, len(places) - 1)]
+    starts = np.unique(np.where(wanted - lower <= upper - wanted, lower, upper))
+    n = np.diff(np.append(starts, len(ps)))
+    return ReliabilityBins(
+        n.astype(np.int64),
+        np.add.reduceat(ps, starts) / n,
+        np.add.reduceat(ys, starts) / n,
+        ps[starts],
+        ps[np.append(starts[1:], len(ps)) - 1],
+    )
+
+
+def ece_plain(p: np.ndarray, y: np.ndarray, bins: int = DEFAULT_BINS) -> float:
+    """Expected calibration error: mass-weighted mean of |forecast - frequency|. Biased upwards; NaN without rows."""
+    b = reliability_bins(p, y, bins)
+    if len(b.n) == 0:
+        return float("nan")
+    return float((b.n * np.abs(b.p_mean - b.y_rate)).sum() / b.n.sum())
+
+
+def ece_debiased(p: np.ndarray, y: np.ndarray, bins: int = DEFAULT_BINS) -> float:
+    """Calibration error without the part that sampling noise alone would show.
+
+    Root of the debiased squared error over equal-mass bins: each bin's squared gap less the estimated variance of its
+    frequency, floored at 0 in total (Kumar, Liang, Ma 2019; "debiased" in Roelofs et al. 2022). The plain error of a
+    perfect forecast is about sqrt(2 bins p (1 - p) / (pi N)); this one is about 0.
+
+    Parameters
+    ----------
+    p : float [N] in [0, 1]
+    y : [N], 0 or 1
+
+    Returns
+    -------
+    float, NaN when no bin holds two rows
+    """
+    b = reliability_bins(p, y, bins)
+    enough = b.n >= 2
+    if not enough.any():
+        return float("nan")
+    n, gap = b.n[enough], (b.p_mean - b.y_rate)[enough]
+    noise = b.y_rate[enough] * (1.0 - b.y_rate[enough]) / (n - 1)
+    return float(np.sqrt(max(0.0, float((n * (gap**2 - noise)).sum() / n.sum()))))

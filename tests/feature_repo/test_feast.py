@@ -1,0 +1,303 @@
+"""The Feast repository: its definitions, the shell's `feast apply`, and our point-in-time join against Feast's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo import definitions
+from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
+from feature_repo.offline import apply_definitions, training_set, write_store
+from feature_repo.offline_store import AsofOfflineStore
+from feature_repo.store import REPO_DIR, WINDOW_TTL_NS, feast_root, open_store
+
+from .store_table import make_table, some_candidates
+
+ROOT = REPO_DIR.parent
+US = pa.timestamp("us", tz="UTC")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+    return tmp_path / "data" / "feast"
+
+
+def names(view, dtype=None):
+    return tuple(f.name for f in view.features if dtype is None or str(f.dtype) == dtype)
+
+
+def test_views_are_made_from_the_catalogue():
+    keys = {"symbol", "candidate_id"}
+    assert [n for n in names(definitions.microwindow, "Float32") if n not in keys] == list(CHANNELS)
+    assert names(definitions.microwindow, "Int64") == ("t_ns",)
+    window = [n for n in names(definitions.window_sequence) if n not in keys]
+    assert window == ["t_ns", "x", *(n for n in MARKET_DTYPE.names if n != "t_ns")]
+    assert names(definitions.window_sequence, "Array(Float32)") == ("x",)
+    assert names(definitions.window_sequence, "Bool") == ("valid", "warm")
+    assert names(definitions.candidate_context, "Float32") == CTX_NAMES
+
+
+def test_services_name_what_training_and_the_gate_read():
+    training = {p.name: [f.name for f in p.features] for p in definitions.meta_model_v1.feature_view_projections}
+    assert training["window_sequence"] == ["t_ns", "x"]
+    assert [n for n in training["candidate_context"] if n != "context_t_ns"] == list(CTX_NAMES)
+    (gate,) = definitions.gate_v1.feature_view_projections
+    assert {"x", *MARKET_DTYPE.names} <= {f.name for f in gate.features}
+
+
+def test_feast_imports_the_definitions_and_nothing_else():
+    from feast.repo_operations import get_repo_files
+
+    assert get_repo_files(REPO_DIR) == [REPO_DIR / "definitions.py"]
+
+
+def test_data_never_lies_in_the_package(monkeypatch):
+    monkeypatch.delenv("OFI_META_DATA", raising=False)
+    monkeypatch.chdir(ROOT)
+    from_root = feast_root()
+    monkeypatch.chdir(REPO_DIR)  # what `feast apply` does
+    assert feast_root() == from_root == ROOT / "data" / "feast"
+
+
+@pytest.mark.slow
+def test_apply_from_the_shell(root):
+    feast = Path(sys.executable).with_name("feast")
+    environment = {**os.environ, "OFI_META_DATA": str(root.parent)}
+    done = subprocess.run(
+        [feast, "-c", "feature_repo", "apply"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "window_sequence" in done.stdout
+    assert sorted(p.name for p in root.iterdir()) == ["online.db", "registry.db"]
+    # The command and our own registration are the same: nothing is left to do.
+    registry = root / "registry.db"
+    before = registry.read_bytes()
+    apply_definitions()
+    assert registry.read_bytes() == before
+
+
+def test_registering_again_registers_what_is_missing(root):
+    apply_definitions()
+    registry, online = root / "registry.db", root / "online.db"
+    before = registry.read_bytes()
+    apply_definitions()
+    assert registry.read_bytes() == before
+    online.unlink()
+    apply_definitions()
+    assert online.is_file()
+    store = open_store()
+    store.delete_feature_service("gate_v1")
+    apply_definitions()
+    assert {s.name for s in open_store().list_feature_services()} == {"meta_model_v1", "gate_v1"}
+
+
+@pytest.mark.slow
+def test_the_gates_process_loads_no_training_library(root):
+    apply_definitions()
+    code = (
+        "import sys; from runtime.live.online import OnlineWindow; OnlineWindow('ETHUSDT')\n"
+        "assert 'feast' in sys.modules\n"
+        "print([m for m in ('torch', 'lightning', 'prefect', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_materialised_rows_are_the_offline_rows(root):
+    """The same window offline at t and online at t, bit for bit."""
+    from runtime.live.online import OnlineWindow
+
+    table = make_table()
+    ids, ts, ctx = some_candidates(table, [150, 380, 200])
+    write_store(table, ids, ts, ctx)
+    begin, end = (datetime.fromtimestamp(t // 1_000_000_000, UTC) for t in (ts.min(), ts.max() + 10**9))
+    open_store().materialize(begin, end + timedelta(seconds=1), feature_views=["window_sequence"])
+    offline = training_set(table.symbol, ids, ts)
+    x, row = OnlineWindow(table.symbol).snapshot_at(int(ts[1]))
+    np.testing.assert_array_equal(x.view(np.uint32), offline.x[1].view(np.uint32))
+    assert row.tobytes() == table.market[380].tobytes()
+
+
+def test_the_100_ms_rows_are_there(root):
+    table = make_table(invalid=slice(0, 20))
+    write_store(table, *some_candidates(table, [150]))
+    ask = np.array([150, 19, 20, 399])
+    rows = pd.DataFrame(
+        {"symbol": table.symbol, "event_timestamp": pd.to_datetime(table.t_ns[ask] + 50_000_000, utc=True)}
+    )
+    answer = open_store().get_historical_features(rows, [f"microwindow:{n}" for n in ("t_ns", *CHANNELS)]).to_arrow()
+    assert answer.column("t_ns").to_pylist() == [table.t_ns[150], None, table.t_ns[20], table.t_ns[399]]
+    got = np.stack([answer.column(n).to_numpy() for n in CHANNELS], axis=1)
+    np.testing.assert_array_equal(got[[0, 2, 3]], table.X[[150, 20, 399]])
+
+
+def test_a_view_without_files_is_named(root):
+    apply_definitions()
+    rows = pd.DataFrame({"symbol": ["A"], "event_timestamp": pd.to_datetime([0], utc=True)})
+    with pytest.raises(ValueError, match=r"no Parquet file in .*microwindow"):
+        open_store().get_historical_features(rows, ["microwindow:ofi_z"]).to_arrow()
+
+
+# Against Feast's own store ------------------------------------------------------------------------------------------
+
+KEYS = ("A", "B", "C")
+BASE_US = 1_767_571_200_000_000
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A store with three views: ttl and created column; neither; key of another name and a renamed column."""
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+    from feast.repo_config import RepoConfig
+    from feast.types import Array, Float32, Int64
+
+    folder = tmp_path_factory.mktemp("both")
+    config = RepoConfig(
+        project="both",
+        provider="local",
+        registry=str(folder / "registry.db"),
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        offline_store={"type": "duckdb"},
+        entity_key_serialization_version=3,
+    )
+    key = Entity(name="key", join_keys=["key"], value_type=ValueType.STRING)
+
+    def view(name, *features, ttl=None, **source):
+        return FeatureView(
+            name=name,
+            entities=[key],
+            ttl=ttl,
+            schema=[Field(name=n, dtype=d) for n, d in features],
+            source=FileSource(name=f"{name}_s", path=str(folder / f"{name}.parquet"), timestamp_field="at", **source),
+        )
+
+    views = [
+        view("aged", ("a", Int64), ttl=timedelta(microseconds=5), created_timestamp_column="made"),
+        view("plain", ("p", Array(Float32))),
+        view("renamed", ("r", Int64), field_mapping={"r_raw": "r"}, ttl=timedelta(microseconds=3)),
+    ]
+    store = FeatureStore(config=config)
+    store.apply([key, *views])
+    yield store, folder
+    import ibis
+
+    # Only Feast's own store uses it. Left open, it fills the end of the run with complaints about leaks.
+    backend = ibis.get_backend()
+    backend.disconnect()
+    vars(backend).clear()
+
+
+def stamps(values):
+    return pa.array([None if v is None else BASE_US + v for v in values], pa.int64()).cast(US)
+
+
+tick = st.integers(0, 12)
+row = st.tuples(st.sampled_from(KEYS), tick)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    aged=st.dictionaries(
+        st.tuples(st.sampled_from(KEYS), tick, st.one_of(st.none(), tick)), st.integers(), max_size=25
+    ),
+    plain=st.dictionaries(row, st.lists(st.floats(width=32, allow_nan=False), max_size=3), max_size=12),
+    renamed=st.dictionaries(row, st.integers(-9, 9), max_size=12),
+    asked=st.lists(st.tuples(st.sampled_from((*KEYS, "D")), tick), min_size=1, max_size=12),
+    as_known=st.booleans(),
+    full_names=st.booleans(),
+)
+def test_our_join_answers_as_feasts_own(both, aged, plain, renamed, asked, as_known, full_names):
+    store, folder = both
+    write = {
+        "aged": {
+            "key": pa.array([k for k, _, _ in aged], pa.string()),
+            "at": stamps(t for _, t, _ in aged),
+            "made": stamps(m for _, _, m in aged),
+            "a": pa.array([v % 2**31 for v in aged.values()], pa.int64()),
+        },
+        "plain": {
+            "key": pa.array([k for k, _ in plain], pa.string()),
+            "at": stamps(t for _, t in plain),
+            "p": pa.array(list(plain.values()), pa.list_(pa.float32())),
+        },
+        "renamed": {
+            "key": pa.array([k for k, _ in renamed], pa.string()),
+            "at": stamps(t for _, t in renamed),
+            "r_raw": pa.array(list(renamed.values()), pa.int64()),
+        },
+    }
+    for name, columns in write.items():
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet")
+    rows = pd.DataFrame(
+        {
+            "key": [k for k, _ in asked],
+            "event_timestamp": pd.to_datetime([BASE_US + t for _, t in asked], unit="us", utc=True),
+            "row": range(len(asked)),
+        }
+    )
+    request = {
+        "entity_df": rows,
+        "features": ["aged:a", "plain:p", "renamed:r"],
+        "full_feature_names": full_names,
+        "filter_by_created_timestamp": as_known,
+    }
+    stock = store.get_historical_features(**request).to_arrow().sort_by("row")
+    provider = store._get_provider()
+    theirs = provider.offline_store
+    provider._offline_store = AsofOfflineStore()
+    try:
+        ours = store.get_historical_features(**request).to_arrow()
+    finally:
+        provider._offline_store = theirs
+    source = store.get_feature_view("aged").batch_source
+    span = [datetime.fromtimestamp(BASE_US // 10**6, UTC) + timedelta(microseconds=t) for t in (2, 9)]
+    latest = [
+        s.pull_latest_from_table_or_query(store.config, source, ["key"], ["a"], "at", "made", *span)
+        .to_arrow()
+        .sort_by("key")
+        .to_pylist()
+        for s in (AsofOfflineStore, theirs)
+    ]
+    assert latest[0] == latest[1]
+    assert ours.column("row").to_pylist() == list(range(len(asked)))
+    assert ours.column_names == stock.column_names
+    for name in ours.column_names:
+        assert ours.column(name).to_pylist() == stock.column(name).to_pylist(), name
+
+
+def test_of_equal_times_the_last_row_of_the_last_file_wins(root):
+    """Feast's own store leaves this to chance."""
+    apply_definitions()
+    table = make_table()
+    write_store(table, *some_candidates(table, [200]))
+    path = root / "candidate_context" / "ETHUSDT-SIM.parquet"
+    rows = pq.read_table(path)
+    at = rows.schema.get_field_index("est_slip_bps")
+    twice = [rows.set_column(at, "est_slip_bps", pa.array([v], pa.float32())) for v in (1.0, 2.0)]
+    pq.write_table(pa.concat_tables(twice), path)
+    assert training_set(table.symbol, *some_candidates(table, [200])[:2]).ctx[0, -1] == 2.0
+
+
+def test_ttl_of_the_windows_is_the_readers():
+    assert definitions.window_sequence.ttl == timedelta(microseconds=WINDOW_TTL_NS // 1000) == timedelta(seconds=1)

@@ -1,0 +1,141 @@
+"""Bad input to a command: one clear sentence, a non-zero exit, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+
+import pytest
+
+from flows.cli import main
+
+
+def depth(u: int, local_ns: int, symbol: str = "ETHUSDT") -> str:
+    ms = local_ns // 1_000_000
+    data = {"e": "depthUpdate", "E": ms, "T": ms, "s": symbol, "U": u, "u": u, "pu": u - 1}
+    data |= {"b": [["100.0", "1"]], "a": []}
+    return f"{local_ns} " + json.dumps({"stream": f"{symbol.lower()}@depth@0ms", "data": data})
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run `ofi-meta` in a folder of its own; returns (exit code, what a person reads)."""
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["ofi-meta", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return left.value.code, said.out + said.err
+
+    return call
+
+
+def assert_refused(code: int, said: str, *names: str) -> None:
+    assert code not in (0, None)
+    assert "Traceback" not in said
+    assert "error:" in said
+    assert "Expected" in said
+    for name in names:
+        assert name in said, said
+
+
+def left_over(tmp_path) -> list[str]:
+    return sorted(str(p.relative_to(tmp_path)) for p in (tmp_path / "data").rglob("*") if p.is_file())
+
+
+def test_a_missing_tape(run, tmp_path):
+    code, said = run("features", str(tmp_path / "nowhere.gz"))
+    assert_refused(code, said, "nowhere.gz", "does not exist")
+    assert left_over(tmp_path) == []
+
+
+def test_a_missing_tape_is_told_before_the_flow_starts(run, tmp_path):
+    code, said = run("shadow", "--tape", str(tmp_path / "nowhere.gz"), "--out", str(tmp_path / "out"))
+    assert_refused(code, said, "nowhere.gz", "does not exist")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_file(run, tmp_path):
+    (tmp_path / "empty.gz").write_bytes(b"")
+    code, said = run("tape", "import", str(tmp_path / "empty.gz"))
+    assert_refused(code, said, "empty.gz")
+    assert left_over(tmp_path) == []
+
+
+def test_a_truncated_gz(run, tmp_path):
+    lines = "\n".join(depth(i, 1_700_000_000_000_000_000 + i * 1_000_000) for i in range(20_000))
+    whole = gzip.compress(lines.encode())
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    code, said = run("tape", "import", str(tmp_path / "cut.gz"))
+    assert_refused(code, said, "cut.gz")
+    assert left_over(tmp_path) == []
+
+
+def test_a_line_that_is_no_json(run, tmp_path):
+    good = [depth(i, 1_700_000_000_000_000_000 + i * 1_000_000) for i in range(3)]
+    (tmp_path / "odd.txt").write_text("\n".join([*good, "1700000000004000000 {nonsense"]))
+    code, said = run("tape", "import", str(tmp_path / "odd.txt"))
+    assert_refused(code, said, "odd.txt", "4")
+    assert left_over(tmp_path) == []
+
+
+def test_an_unknown_symbol(run, tmp_path):
+    (tmp_path / "odd.txt").write_text(
+        "\n".join(depth(i, 1_700_000_000_000_000_000 + i * 1_000_000, "NOSUCHUSDT") for i in range(3))
+    )
+    code, said = run("tape", "import", str(tmp_path / "odd.txt"))
+    assert_refused(code, said, "NOSUCHUSDT", "instruments.py")
+    assert left_over(tmp_path) == []
+
+
+def test_a_binary_file(run, tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+    code, said = run("tape", "import", str(tmp_path / "picture.png"))
+    assert_refused(code, said, "picture.png")
+
+
+def test_a_parameter_out_of_range(run):
+    code, said = run("shadow", "--t", "7")
+    assert_refused(code, said, "--t")
+
+
+def test_an_unknown_fee_tier(run):
+    code, said = run("shadow", "--fee-tier", "free")
+    assert_refused(code, said, "--fee-tier", "vip9")
+
+
+def test_infer_without_a_bundle(run, tmp_path):
+    (tmp_path / "tape").mkdir()
+    code, said = run("infer", str(tmp_path / "tape"))
+    assert_refused(code, said, "tape")
+
+
+def test_rollback_without_history(run, tmp_path):
+    (tmp_path / "releases").mkdir()
+    code, said = run("release", "rollback")
+    assert_refused(code, said, "before")
+
+
+def test_promote_of_an_unknown_tag(run, tmp_path):
+    (tmp_path / "releases").mkdir()
+    code, said = run("release", "promote", "no-such-tag")
+    assert_refused(code, said, "no-such-tag")
+    assert not (tmp_path / "releases" / "current").exists()
+
+
+def test_release_list_of_a_missing_folder(run):
+    code, said = run("release", "list")
+    assert_refused(code, said, "releases")
+
+
+@pytest.mark.parametrize("command", ["tape", "features", "label", "train", "shadow", "infer", "release"])
+def test_every_command_has_help(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ofi-meta", command, "--help"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert "--help" in capsys.readouterr().out

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from feature_repo.errors import InputError
+from meta_models.label_io import labels_from_parquet, labels_to_parquet
+from meta_models.labels import label_candidates
+from tests.meta_models.test_labels import FEE, drifting
+
+
+def test_parquet_round_trip(tmp_path):
+    q, t, cs = drifting()
+    labels = label_candidates(q, t, cs, FEE)
+    path = labels_to_parquet(
+        labels, cs, tmp_path / "labels.parquet", symbol="ETHUSDT", venue="binance_usdm", simulated=False, fee=FEE
+    )
+    back = labels_from_parquet(path)
+    np.testing.assert_equal(back.labels.tolist(), labels.tolist())
+    assert back.candidates == cs
+    assert (back.symbol, back.venue, back.simulated, back.fee) == ("ETHUSDT", "binance_usdm", False, FEE)
+
+
+def test_parquet_refusals(tmp_path):
+    q, t, cs = drifting()
+    labels = label_candidates(q, t, cs, FEE)
+    kw = {"symbol": "ETHUSDT", "venue": "binance_usdm", "simulated": False, "fee": FEE}
+    with pytest.raises(InputError, match="do not match"):
+        labels_to_parquet(labels[1:], cs, tmp_path / "x.parquet", **kw)
+    with pytest.raises(InputError, match="another symbol"):
+        labels_to_parquet(labels, cs, tmp_path / "x.parquet", **{**kw, "symbol": "BTCUSDT"})
+    assert not (tmp_path / "x.parquet").exists()
+    with pytest.raises(InputError, match="no file"):
+        labels_from_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match="cannot be read"):
+        labels_from_parquet(tmp_path / "x.parquet")

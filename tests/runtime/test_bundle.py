@@ -1,0 +1,193 @@
+"""A bundle comes back as written; anything tampered with is refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from feature_repo.errors import InputError
+from runtime.bundle import load_bundle, set_current, write_bundle
+from runtime.manifest import manifest_from_json, manifest_to_json
+
+from .gate_builders import bundle_folder, graph, manifest
+
+
+def edit(folder: Path, **changes: object) -> Path:
+    file = folder / "manifest.json"
+    raw = json.loads(file.read_text())
+    raw.update(changes)
+    file.write_text(json.dumps({k: v for k, v in raw.items() if v is not ...}))
+    return folder
+
+
+def test_round_trip_and_predict(tmp_path):
+    bundle = load_bundle(bundle_folder(tmp_path, bias=0.0, ofi=1.0))
+    assert replace(bundle.manifest, files={}) == manifest()
+    assert sorted(bundle.manifest.files) == ["buckets.csv", "model.onnx"]
+    x = np.zeros((3, 64, 24), np.float32)
+    x[:, -1, 0] = 0.0, 1.0, -1.0
+    p = bundle.predict(x, np.zeros((3, 8), np.float32))
+    assert (p.shape, p.dtype) == ((3,), np.float32)
+    np.testing.assert_allclose(p, [0.5, 0.7310586, 0.26894143], atol=1e-6)
+
+
+def test_manifest_json_round_trip():
+    m = manifest(metrics={"brier": 0.2, "nested": {"n": [1, None]}})
+    assert manifest_from_json(manifest_to_json(m), name="m") == m
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "buckets.csv"])
+def test_a_changed_byte_is_refused(tmp_path, name):
+    folder = bundle_folder(tmp_path)
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(InputError, match=rf"{name} is not the file.*sha256"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "buckets.csv", "manifest.json"])
+def test_a_missing_file_is_refused(tmp_path, name):
+    folder = bundle_folder(tmp_path)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"no file {name}"):
+        load_bundle(folder)
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(InputError, match=r"no bundle at .*make shadow"):
+        load_bundle(tmp_path / "none")
+
+
+def test_a_file_that_is_a_link_is_refused(tmp_path):
+    folder = bundle_folder(tmp_path)
+    (folder / "model.onnx").rename(tmp_path / "outside.onnx")
+    (folder / "model.onnx").symlink_to(tmp_path / "outside.onnx")
+    with pytest.raises(InputError, match="it is a link"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "sub/model.onnx", "extra.bin"])
+def test_paths_cannot_leave_the_folder(tmp_path, name):
+    folder = bundle_folder(tmp_path)
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    with pytest.raises(InputError, match="lists the files"):
+        load_bundle(edit(folder, files={**files, name: "0" * 64}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"schema": 0}, "schema 0.*Train a new bundle"),
+        ({"schema": 2}, "schema 2"),
+        ({"schema": ...}, "schema None"),
+        ({"catalogue_hash": "0" * 64}, "another field catalogue"),
+        ({"tag": ...}, "missing fields \\['tag'\\]"),
+        ({"surprise": 1}, "unknown fields \\['surprise'\\]"),
+        ({"T": 19}, "unusable T = 19"),
+        ({"T": "64"}, "unusable T = 64"),
+        ({"C": 23}, "unusable C = 23"),
+        ({"ctx": 9}, "unusable ctx = 9"),
+        ({"taus": {"A": 0.7}}, "unusable taus"),
+        ({"taus": {"A": 0.7, "B": 0.65, "C": -1}}, "unusable taus"),
+        ({"fee_tier": {"name": "x"}}, "unusable fee_tier"),
+        ({"simulated": "no"}, "unusable simulated"),
+        ({"tag": "../../etc"}, "the tag"),
+        ({"T": 32}, "the graph has inputs"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(tmp_path, changes, says):
+    with pytest.raises(InputError, match=says):
+        load_bundle(edit(bundle_folder(tmp_path), **changes))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": NaN}', "\x80\x02pickle", "[" * 100_000])
+def test_a_damaged_manifest_is_refused(tmp_path, text):
+    folder = bundle_folder(tmp_path)
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match=r"no JSON|schema"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (b"no graph", "cannot load the graph"),
+        (graph(T=32).SerializeToString(), "the graph has inputs"),
+        (graph(x="window").SerializeToString(), "the graph has inputs"),
+        (graph(p="prob").SerializeToString(), "the graph has inputs"),
+        (graph(bias=float("nan")).SerializeToString(), "the graph answers"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, says):
+    with pytest.raises(InputError, match=says):
+        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv="")
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_in_another_file_are_refused(tmp_path):
+    onnx.save(graph(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    with pytest.raises(InputError, match="weights in another file"):
+        write_bundle(
+            tmp_path / "t", onnx_bytes=(tmp_path / "m.onnx").read_bytes(), manifest=manifest("t"), buckets_csv=""
+        )
+
+
+def test_writing_replaces_the_same_tag_and_nothing_else(tmp_path):
+    folder = bundle_folder(tmp_path, bias=1.0)
+    before = (folder / "model.onnx").read_bytes()
+    bundle_folder(tmp_path, bias=2.0)
+    assert (folder / "model.onnx").read_bytes() != before
+    assert sorted(os.listdir(tmp_path)) == ["tiny"]
+    with pytest.raises(InputError, match="holds the bundle 'tiny', not 'other'"):
+        write_bundle(folder, onnx_bytes=graph().SerializeToString(), manifest=manifest("other"), buckets_csv="")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="no bundle"):
+        write_bundle(
+            tmp_path / "mine", onnx_bytes=graph().SerializeToString(), manifest=manifest("mine"), buckets_csv=""
+        )
+
+
+def test_not_finite_metrics_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        manifest_to_json(manifest(metrics={"ece": float("nan")}))
+
+
+@pytest.mark.parametrize("tag", ["", "current", "../x", "a/b", ".hidden", "a" * 101, "a\n"])
+def test_tags_name_a_folder_and_nothing_else(tmp_path, tag):
+    with pytest.raises(InputError, match="the tag"):
+        set_current(tmp_path, tag)
+
+
+def test_current_and_history(tmp_path):
+    bundle_folder(tmp_path, "one")
+    bundle_folder(tmp_path, "two")
+    set_current(tmp_path, "one")
+    link = set_current(tmp_path, "two", at_ns=5, why="better")
+    assert os.readlink(link) == "two"
+    assert load_bundle(link).manifest.tag == "two"
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [(x["tag"], x["previous"], x["at_ns"], x["why"]) for x in lines] == [
+        ("one", None, None, ""),
+        ("two", "one", 5, "better"),
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["current", "history.jsonl", "one", "two"]
+
+
+def test_a_bad_release_leaves_the_old_one_serving(tmp_path):
+    bundle_folder(tmp_path, "good")
+    set_current(tmp_path, "good")
+    (bundle_folder(tmp_path, "bad") / "model.onnx").write_bytes(b"x")
+    with pytest.raises(InputError):
+        set_current(tmp_path, "bad")
+    bundle_folder(tmp_path, "named").rename(tmp_path / "renamed")
+    with pytest.raises(InputError, match="a folder named as its tag"):
+        set_current(tmp_path, "renamed")
+    assert load_bundle(tmp_path / "current").manifest.tag == "good"
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,62 @@
+"""Literal contexts and costs; the scalar and the array form give the same bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtime.candidate import Entry, SigType
+from runtime.context import context_row, context_rows, fee_bps, p_breakeven, round_trip_cost_bps
+
+from .gate_builders import FEE, candidate, market_row
+
+
+def test_literal_row():
+    c = candidate(sig_type=SigType.RECLAIM, R_bps=2.0, exp_reward_bps=42.0, est_slip_bps=0.5)
+    row = context_row(c, market_row(spread_bps=0.05), FEE)
+    assert row.dtype == np.float32
+    np.testing.assert_array_equal(row, np.float32([0, 0, 0, 1, 0, 40.0, 4.0, 0.5]))
+
+
+def test_costs_of_taker_and_maker_entries():
+    assert fee_bps(candidate(), FEE) == 10.0
+    assert fee_bps(candidate(entry=Entry.MAKER), FEE) == 7.0
+    assert round_trip_cost_bps(candidate(est_slip_bps=0.5), FEE) == 10.5
+
+
+@pytest.mark.parametrize(
+    ("R", "cost", "p"), [(10.0, 0.0, 0.55), (10.0, 9.0, 1.0), (40.0, 10.0, 0.675), (100.0, 10.0, 0.6)]
+)
+def test_breakeven(R, cost, p):
+    assert p_breakeven(R, cost) == pytest.approx(p)
+    assert p_breakeven(R, cost) * 0.9 * R - (1 - p_breakeven(R, cost)) * 1.1 * R == pytest.approx(cost)
+
+
+@pytest.mark.parametrize("R", [math.nan, 0.0, -1.0])
+def test_no_breakeven_without_r(R):
+    assert math.isnan(p_breakeven(R, 10.0))
+
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(SigType), numbers, numbers, numbers, numbers), max_size=5))
+def test_rows_equal_row_and_are_finite(values):
+    candidates = [candidate(sig_type=s, R_bps=r, exp_reward_bps=e, est_slip_bps=x) for s, r, e, x, _ in values]
+    rows = [market_row(spread_bps=v[4]) for v in values]
+    many = context_rows(candidates, np.array(rows, rows[0].dtype) if rows else np.zeros(0), FEE)
+    assert many.shape == (len(values), 8)
+    assert np.isfinite(many).all()
+    assert ((many >= 0) & (many <= 50)).all()
+    for one, c, m in zip(many, candidates, rows, strict=True):
+        np.testing.assert_array_equal(context_row(c, m, FEE), one)
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="2 candidates but 1"):
+        context_rows([candidate()] * 2, np.array([market_row()]), FEE)

@@ -5,9 +5,11 @@ Everything here is fitted on out-of-fold scores, weighted by uniqueness, and is 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import LinAlgWarning
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -126,11 +128,13 @@ def fit_platt(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Platt:
         return flat
     unit = (score - centre) / spread
     # Soft targets as two weighted copies of each row.
-    line = LogisticRegression(C=np.inf, solver=_SOLVER, tol=1e-8).fit(
-        np.concatenate([unit, unit])[:, None],
-        np.repeat([1, 0], len(y)),
-        sample_weight=np.concatenate([weight * target, weight * (1 - target)]),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)  # a few wild scores: the solver falls back to lbfgs by itself
+        line = LogisticRegression(C=np.inf, solver=_SOLVER, tol=1e-8).fit(
+            np.concatenate([unit, unit])[:, None],
+            np.repeat([1, 0], len(y)),
+            sample_weight=np.concatenate([weight * target, weight * (1 - target)]),
+        )
     slope = float(line.coef_[0, 0]) / spread
     return Platt(slope, float(line.intercept_[0]) - slope * centre) if slope > 0 else flat
 

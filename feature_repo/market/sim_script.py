@@ -78,7 +78,7 @@ EPISODES = (
         1.3,
         (
             Stage(when=1, amp_bps=(40, 75), build_s=(5, 17), dur_s=(35, 75), informed=1, **_SIGNS),
-            Stage(-1, when=1, dur_s=(6, 30), pulses=120, chance=0.7),
+            Stage(-1, when=1, dur_s=(6, 25), pulses=150, chance=0.8),
             Stage(-1, when=1, of_last=(0.7, 1.1), build_s=(5, 11), dur_s=(30, 50), informed=1, passive=0.4, **_SIGNS),
             Stage(when=-1, build_s=(5, 17), dur_s=(0.1, 0.2), **_SIGNS),
         ),
@@ -88,7 +88,7 @@ EPISODES = (
     Episode(
         "liquidation",
         50.0,
-        0.4,
+        0.3,
         1.3,
         (
             Stage(
@@ -116,7 +116,7 @@ EPISODES = (
     ),
     Episode(
         "stop_run",
-        90.0,
+        130.0,
         0.5,
         1.0,
         (
@@ -132,8 +132,10 @@ EPISODES = (
         0.25,
         4.0,
         (
-            Stage(-1, amp_bps=(2, 5), dur_s=(9, 16), bias=-0.5, passive=1, reach_min=2),
-            Stage(dur_s=(0.8, 1.8), bias=0.7, passive=1, pinned=1),
+            Stage(-1, when=1, amp_bps=(2, 5), dur_s=(9, 16), tilt=-0.9, bias=-0.6, passive=1, reach_min=2),
+            Stage(-1, when=-1, amp_bps=(2, 5), dur_s=(9, 16), bias=-0.5, passive=1, reach_min=2),
+            Stage(when=1, dur_s=(0.8, 1.8), tilt=0.9, bias=0.7, passive=1, pinned=1),
+            Stage(when=-1, dur_s=(0.8, 1.8), bias=0.7, passive=1, pinned=1),
             Stage(when=1, amp_bps=(35, 75), build_s=(3, 8), dur_s=(30, 60), informed=1, **_SIGNS),
             Stage(-1, when=-1, amp_bps=(2, 12), dur_s=(10, 30), passive=0.5),
         ),

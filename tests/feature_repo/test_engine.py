@@ -199,6 +199,19 @@ def test_a_clear_with_a_price_forgets_the_levels_through_it():
     assert np.concatenate(run.quotes)["ask"].tolist() == [100.01, 100.03]
 
 
+def test_true_range_reaches_back_to_the_last_close():
+    """Two 15 s bars that do not move inside, a jump of 1.00 between them: ranges 0 and 1, so an ATR of 0.5."""
+    jump = 30_001.0
+    moved = [(DEPTH | BUY, jump, 101.00, 3.0), (DEPTH | SELL, jump, 101.01, 3.0)]
+    gone = [(DEPTH | SELL, jump, px, 0.0) for px in (100.01, 100.02, 100.03)]
+    events = _events(*SNAPSHOT, *(_event(*row) for row in gone + moved), _event(TRADE | BUY, 46_000, 101.0, 1.0))
+    market = np.concatenate(Run().feed(events).market)
+    at = {int(t - START_NS) // 10**9: atr for t, atr in zip(market["t_ns"], market["atr"], strict=True)}
+    assert np.isnan(at[28])  # the bar of 01:55:00 began without a book; the next ends at 30 s
+    assert at[31] == 0.0
+    np.testing.assert_allclose(at[45], 0.5, rtol=1e-12)
+
+
 STREAM = random_events(11, 25.0)
 WHOLE = Run().feed(STREAM).bits()
 

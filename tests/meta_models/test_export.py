@@ -68,7 +68,7 @@ def test_isotonic_of_any_size_goes_through_onnx(made, fitted, knots):
     stepped = replace(fitted, calibration=replace(fitted.calibration, calibrator=isotonic, chosen="isotonic"))
     exported = export_fused(stepped, made.x, made.ctx)
     p = ort.InferenceSession(exported.onnx_bytes).run(["p"], {"x": made.x, "ctx": made.ctx})[0]
-    assert exported.max_abs_diff <= 1e-6
+    assert exported.max_abs_diff <= 1e-5
     assert p.min() >= 0.2 - 1e-6
     assert p.max() <= 0.7 + 1e-6
 

@@ -39,7 +39,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def result(made, tmp_path_factory):
-    learning = replace(CONFIG, optim=replace(CONFIG.optim, epochs=8, batch=32))
+    learning = replace(CONFIG, optim=replace(CONFIG.optim, epochs=6))
     return run(made, tmp_path_factory.mktemp("wf"), learning, tag="t1")
 
 

@@ -134,7 +134,7 @@ def test_runner_sells_half_and_trails_the_rest():
 
 def test_runner_stops_at_break_even_at_least():
     script = rally().quote(6000, 101.02, 101.1).quote(7000, 100.11, 100.2).quote(8000, 100.1, 100.2)
-    early, late = run(script, (1000, 1), exit="runner")[0], None
+    early = run(script, (1000, 1), exit="runner")[0]
     # Peak 102.0 (known locally at 4030, while the half is under way) trails to 101.0991: out at 6000.
     assert early["t_end_ns"] == 6020 * MS
     low = Script().quote(100, 100.0, 100.1).quote(4000, 101.01, 101.1).quote(7000, 100.11, 100.2)
@@ -143,6 +143,13 @@ def test_runner_stops_at_break_even_at_least():
     # Peak 101.01 trails to 100.1091, above break-even at 100.1.
     assert late["t_end_ns"] == 8020 * MS
     assert late["outcome"] == TARGET
+
+
+def test_runner_trails_a_peak_seen_while_the_half_is_under_way():
+    script = Script().quote(100, 100.0, 100.1).quote(4000, 101.01, 101.1)
+    script.quote(4010, 103.0, 103.1).quote(4035, 102.3, 102.4).quote(5000, 102.05, 102.1)
+    (got,) = run(script, (1000, 1), exit="runner")
+    assert got["t_end_ns"] == 5020 * MS  # 103.0 trails to 102.0991; 102.3 would to 101.3991
 
 
 def test_runner_has_a_cap_and_a_stop():

@@ -1,0 +1,157 @@
+"""The whole way on a short simulated tape: every output is there, agrees with the others, and says what it is."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from feature_repo.table import FeatureTable
+from flows.steps import make_tape
+from reports.matrix import BANNER
+from runtime import MetaFilter
+from tests.flows.conftest import ofi_meta
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def metrics(simulated_run):
+    return json.loads((simulated_run.out / "metrics.json").read_text())
+
+
+def test_every_named_output_is_there(simulated_run):
+    for name in ("metrics.json", "buckets.csv", "calibration.png", "index.html"):
+        assert (simulated_run.out / name).stat().st_size > 0, name
+    assert (simulated_run.out / "calibration.png").read_bytes().startswith(b"\x89PNG")
+    assert not [p for p in simulated_run.out.iterdir() if p.name.startswith(".")]
+
+
+def test_every_output_says_that_it_is_simulated(simulated_run, metrics):
+    assert metrics["simulated"] is True
+    assert metrics["banner"] == BANNER
+    assert BANNER in (simulated_run.out / "index.html").read_text()
+    assert "SIMULATED" in simulated_run.said
+    rows = list(csv.DictReader((simulated_run.out / "buckets.csv").open()))
+    assert rows
+    assert {row["simulated"].lower() for row in rows} == {"true"}
+    assert MetaFilter.load(simulated_run.bundle).manifest.simulated
+    (features,) = (simulated_run.data / "features" / "simulated").iterdir()
+    assert FeatureTable.load(features).simulated
+    assert features.name.endswith("-SIM")
+
+
+def test_simulated_data_never_gets_a_go(metrics):
+    assert metrics["verdict"]["word"] == "NO-GO"
+    assert any("simulated" in reason for reason in metrics["verdict"]["reasons"])
+
+
+def test_the_matrix_has_every_arm_and_both_books_agree(metrics):
+    arms = {(a["fee_tier"], a["profile"], a["model"]) for a in metrics["matrix"]}
+    assert arms == {(f, p, m) for f in ("regular", "vip9") for p in "ABC" for m in (False, True)}
+    for arm in metrics["matrix"]:
+        assert arm["na"] is None
+        assert 0 <= arm["allowed"] <= arm["candidates"]
+
+
+def test_the_model_only_takes_away(metrics):
+    """The same guards with and without a model: what the model allows, the guards alone allow too."""
+    by = {(a["fee_tier"], a["profile"], a["model"]): a["allowed"] for a in metrics["matrix"]}
+    for (fee, profile, model), allowed in by.items():
+        if model:
+            assert allowed <= by[fee, profile, False]
+    assert sum(by.values()) > 0
+
+
+def test_the_funnel_only_narrows(metrics):
+    for arm in metrics["funnel"]:
+        for row in arm["rows"]:
+            stages = [
+                v for k, v in row.items() if k not in ("sig_type", "filled_runner", "busy", "unfilled", "no_data")
+            ]
+            assert stages == sorted(stages, reverse=True), row
+
+
+def test_the_bundle_is_verified_and_its_graph_is_a_probability(simulated_run):
+    gate = MetaFilter.load(simulated_run.bundle, profile="C")
+    m = gate.manifest
+    assert (m.T, m.C) == (64, 24)
+    session = ort.InferenceSession(simulated_run.bundle / "model.onnx", providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(1)
+    x, ctx = rng.normal(size=(5, m.T, m.C)).astype(np.float32), rng.random((5, 8)).astype(np.float32)
+    (p,) = session.run(None, {"x": x, "ctx": ctx})
+    assert p.shape == (5, 1)
+    assert ((p >= 0) & (p <= 1)).all()
+
+
+def test_the_single_net_is_exported_twice_and_both_agree(simulated_run):
+    x = np.random.default_rng(2).normal(size=(7, 64, 24)).astype(np.float32)
+    session = ort.InferenceSession(simulated_run.models / "tcn.onnx", providers=["CPUExecutionProvider"])
+    (onnx,) = session.run(None, {"x": x})
+    script = torch.jit.load(simulated_run.models / "tcn.pt")
+    np.testing.assert_allclose(onnx, script(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
+
+
+def test_a_release_is_not_served_until_promoted(simulated_run, tmp_path):
+    assert not (simulated_run.releases / "current").exists()
+    environment = simulated_run.environment()
+    releases = ("--releases", str(simulated_run.releases))
+    done = ofi_meta("release", "promote", simulated_run.bundle.name, *releases, environment=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "SIMULATED" in done.stdout
+    try:
+        assert MetaFilter.load(simulated_run.releases / "current").manifest.tag == simulated_run.bundle.name
+        listed = ofi_meta("release", "list", *releases, environment=environment, cwd=tmp_path)
+        assert simulated_run.bundle.name in listed.stdout
+        again = ofi_meta("release", "rollback", *releases, environment=environment, cwd=tmp_path)
+        assert again.returncode == 2
+        assert "no bundle was served before" in again.stderr
+    finally:
+        (simulated_run.releases / "current").unlink()
+
+
+def test_infer_says_the_same_in_process_and_through_the_online_store(simulated_run, tmp_path):
+    (tape,) = (simulated_run.data / "tape" / "simulated").iterdir()
+    said = []
+    for store in ([], ["--store"]):
+        done = ofi_meta(
+            *(
+                "infer",
+                str(tape),
+                "--bundle",
+                str(simulated_run.bundle),
+                "--profile",
+                "C",
+                "--fee-tier",
+                "vip9",
+                *store,
+            ),
+            environment=simulated_run.environment(),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "no order is placed" in done.stdout
+        assert "SIMULATED" in done.stdout
+        said.append(done.stdout)
+    assert said[0] == said[1]
+
+
+def test_the_run_names_each_stage_and_its_time(simulated_run, metrics):
+    stages = metrics["measured"]["stage_s"]
+    for name in ("tape (simulated)", "features", "candidates and labels", "feature store", "walk-forward training"):
+        assert stages[name] > 0
+        assert name in simulated_run.said
+
+
+def test_the_default_tape_is_the_seeded_one(simulated_run, tmp_path, monkeypatch):
+    """The same seed gives the same tape, byte for byte."""
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    folder = make_tape(None, hours=5)
+    (before,) = (simulated_run.data / "tape" / "simulated").iterdir()
+    names = sorted(p.name for p in before.iterdir())
+    assert names == sorted(p.name for p in folder.iterdir())
+    assert all((before / n).read_bytes() == (folder / n).read_bytes() for n in names)

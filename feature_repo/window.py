@@ -113,6 +113,11 @@ class FeatureWindow:
         return self._last[0].copy() if self._counts[0] else None
 
     @property
+    def row(self) -> np.ndarray | None:
+        """float32 [24], the last closed row, zeros where it is invalid; None before the first."""
+        return self._history[int((self._counts[0] - 1) % self.T)].copy() if self._counts[0] else None
+
+    @property
     def as_of_ns(self) -> int:
         """t_k of the last closed row, ns UTC; 0 before the first."""
         return int(self._last["t_ns"][0])

@@ -5,11 +5,9 @@ Everything here is fitted on out-of-fold scores, weighted by uniqueness, and is 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgWarning
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -123,18 +121,16 @@ def fit_platt(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Platt:
     target = np.where(y == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
     base = float(np.average(target, weights=weight))
     flat = Platt(0.0, float(np.log(base / (1 - base))))
-    centre, spread = score.mean(), score.std()
-    if not spread > 1e-9 * (1 + abs(centre)) or not positive or not negative:
+    centre, spread = _unit(score)
+    if spread == 0 or not positive or not negative:
         return flat
     unit = (score - centre) / spread
     # Soft targets as two weighted copies of each row.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LinAlgWarning)  # a few wild scores: the solver falls back to lbfgs by itself
-        line = LogisticRegression(C=np.inf, solver=_SOLVER, tol=1e-8).fit(
-            np.concatenate([unit, unit])[:, None],
-            np.repeat([1, 0], len(y)),
-            sample_weight=np.concatenate([weight * target, weight * (1 - target)]),
-        )
+    line = LogisticRegression(C=np.inf, solver=_SOLVER, tol=1e-8).fit(
+        np.concatenate([unit, unit])[:, None],
+        np.repeat([1, 0], len(y)),
+        sample_weight=np.concatenate([weight * target, weight * (1 - target)]),
+    )
     slope = float(line.coef_[0, 0]) / spread
     return Platt(slope, float(line.intercept_[0]) - slope * centre) if slope > 0 else flat
 
@@ -203,14 +199,22 @@ def fit_stack(logit: np.ndarray, ctx: np.ndarray, y: np.ndarray, weight: np.ndar
     names : of the context's columns
     """
     scale = fit_scale(ctx, names, CTX_CLIP)
-    spread = float(np.std(logit)) or 1.0  # in units of its own spread, so that the ridge treats it as it does the rest
-    columns = np.column_stack([np.asarray(logit, float) / spread, scale(ctx)])
+    logit = np.asarray(logit, float)
+    centre, spread = _unit(logit)  # so that the ridge treats it as it does the rest
+    columns = np.column_stack([(logit - centre) / (spread or 1.0), scale(ctx)])
+    columns[:, 0] *= spread > 0
     fit = LogisticRegression(C=1.0, solver=_SOLVER).fit(columns, y, sample_weight=weight)
     if fit.coef_[0, 0] < 0:
         columns[:, 0] = 0.0
         fit = LogisticRegression(C=1.0, solver=_SOLVER).fit(columns, y, sample_weight=weight)
-    first = float(fit.coef_[0, 0]) / spread
-    return Stack(first, scale, fit.coef_[0, 1:].copy(), float(fit.intercept_[0]))
+    first = float(fit.coef_[0, 0]) / (spread or 1.0)
+    return Stack(first, scale, fit.coef_[0, 1:].copy(), float(fit.intercept_[0]) - first * centre)
+
+
+def _unit(score: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation; a deviation that is only rounding is 0."""
+    centre, spread = float(score.mean()), float(score.std())
+    return centre, spread if spread > 1e-6 * (1 + abs(centre)) else 0.0
 
 
 def calibrate(

@@ -157,7 +157,10 @@ def fit_model(
         report(done / total)
 
     oof = (logit[held_out], ctx[held_out], y[held_out], weight[held_out])
-    calibration = calibrate(*oof, t_start[held_out], t_end[held_out], CTX_NAMES, folds)
+    try:
+        calibration = calibrate(*oof, t_start[held_out], t_end[held_out], CTX_NAMES, folds)
+    except InputError as error:
+        raise NotEnoughData(error.got, error.accepts, error.do) from error
     platt = fit_platt(oof[0], oof[2], oof[3])
     return FittedModel(config, scale, nets[-1].net, calibration, platt, _report(y, held_out, nets, calibration))
 

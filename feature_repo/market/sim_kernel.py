@@ -169,7 +169,7 @@ def _rates(cfg, st, row, activity, spread, mid2, rate):
         seconds = max((st.s_t2 - st.s_t1) / SECOND, 1e-3)
         st.used = (st.t - st.s_t1) / SECOND / seconds
         if st.amp > 0.0:
-            st.fade = min(max(1.2 * (1.0 - 1.2 * st.used), 0.0), 1.0)
+            st.fade = min(max((0.55 - st.used) / 0.4, 0.0), 1.0)
         if st.amp > 0.0 and not pinned:
             speed = st.amp / seconds
             behind = st.used * st.amp - st.side * (mid2 - st.s_mid) / mid2 * 1e4

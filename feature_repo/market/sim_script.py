@@ -19,7 +19,7 @@ class Stage:
     when : 0 always; +1 only if the episode is real, -1 only if it is not
     amp_bps : distance of the push
     build_s, dur_s : of the build-up and of the push
-    tilt : log ratio by which makers thin the side ahead and thicken the side behind; gone before the push is used up
+    tilt : log ratio by which makers thin the side ahead and thicken that behind; gone by half the push
     pulses : bursts of aggressive flow a second, by the thousand
     bias : share of small market orders that join the stage's side (negative: the other side)
     forced_eth : liquidated while the stage lasts
@@ -68,16 +68,16 @@ class Episode:
     stages: tuple[Stage, ...]
 
 
-_SIGNS = {"tilt": 0.9, "pulses": 70.0, "bias": 0.6}  # what a real push shows before and while it runs
+_SIGNS = {"tilt": 0.9, "pulses": 100.0, "bias": 0.6}  # what a real push shows before and while it runs
 
 EPISODES = (
     Episode(
         "metaorder",
-        40.0,
+        28.0,
         1.0,
         1.3,
         (
-            Stage(when=1, amp_bps=(40, 75), build_s=(5, 17), dur_s=(35, 75), informed=1, **_SIGNS),
+            Stage(when=1, amp_bps=(50, 85), build_s=(6, 17), dur_s=(30, 60), informed=1, **_SIGNS),
             Stage(-1, when=1, dur_s=(6, 25), pulses=150, chance=0.8),
             Stage(-1, when=1, of_last=(0.7, 1.1), build_s=(5, 11), dur_s=(30, 50), informed=1, passive=0.4, **_SIGNS),
             Stage(when=-1, build_s=(5, 17), dur_s=(0.1, 0.2), **_SIGNS),
@@ -87,7 +87,7 @@ EPISODES = (
     Episode("false_start", 150.0, 0.0, 1.0, (Stage(build_s=(2, 5), dur_s=(0.1, 0.2), **{**_SIGNS, "pulses": 250.0}),)),
     Episode(
         "liquidation",
-        50.0,
+        45.0,
         0.3,
         1.3,
         (
@@ -116,8 +116,8 @@ EPISODES = (
     ),
     Episode(
         "stop_run",
-        130.0,
-        0.5,
+        100.0,
+        0.4,
         1.0,
         (
             Stage(amp_bps=(6, 12), pulses=80, reach_min=16, to_close=1),
@@ -129,15 +129,27 @@ EPISODES = (
     Episode(
         "absorption",
         110.0,
-        0.25,
+        0.15,
         4.0,
         (
             Stage(-1, when=1, amp_bps=(2, 5), dur_s=(9, 16), tilt=-0.9, bias=-0.6, passive=1, reach_min=2),
             Stage(-1, when=-1, amp_bps=(2, 5), dur_s=(9, 16), bias=-0.5, passive=1, reach_min=2),
             Stage(when=1, dur_s=(0.8, 1.8), tilt=0.9, bias=0.7, passive=1, pinned=1),
             Stage(when=-1, dur_s=(0.8, 1.8), bias=0.7, passive=1, pinned=1),
-            Stage(when=1, amp_bps=(35, 75), build_s=(3, 8), dur_s=(30, 60), informed=1, **_SIGNS),
+            Stage(when=1, amp_bps=(45, 80), build_s=(3, 8), dur_s=(30, 60), informed=1, **_SIGNS),
             Stage(-1, when=-1, amp_bps=(2, 12), dur_s=(10, 30), passive=0.5),
+        ),
+    ),
+    # Quotes drift off on little volume; now and then somebody brings the price back to where it was traded.
+    Episode(
+        "overshoot",
+        70.0,
+        0.35,
+        1.0,
+        (
+            Stage(amp_bps=(25, 38), dur_s=(25, 45), passive=0.9),
+            Stage(-1, when=1, of_last=(0.95, 1.3), build_s=(5, 12), dur_s=(30, 45), informed=1, **_SIGNS),
+            Stage(-1, when=-1, dur_s=(15, 35), pulses=150),
         ),
     ),
 )

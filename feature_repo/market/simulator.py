@@ -57,7 +57,7 @@ class SimConfig:
     sign_memory: float = 0.45  # share of market orders that repeat the sign before
     refreshes: float = 6.0
     refresh_share: float = 0.4  # of the way to the size that makers want
-    moves: float = 1.0
+    moves: float = 0.9
     bursts: float = 0.014
     burst_actions: float = 22.0
     burst_eth: float = 5.0
@@ -68,7 +68,7 @@ class SimConfig:
     lean_s: float = 1.2
     excite: float = 0.02
     hot_s: float = 6.0
-    regime_sd: float = 0.4  # of log activity
+    regime_sd: float = 0.3  # of log activity
     regime_s: float = 3000.0
     push_scale: float = 1.0  # on every distance of the script
     anchor_bps: float = 150.0  # distance from the first price at which directions begin to lean back

@@ -118,6 +118,20 @@ def test_symbols_do_not_touch_each_other():
     np.testing.assert_array_equal(training_set(one.symbol, *a[:2]).x, one.windows(a[1])[0])
 
 
+def test_a_reader_is_not_disturbed_by_a_write():
+    asked = fill()
+    before = training_set(*asked)
+    read = []
+    table = make_table(seed=9)
+    ids, ts, ctx = some_candidates(table, ROWS, seed=9)
+    write_store(table, ids, ts, ctx, progress=lambda f: read.append(training_set(*asked)) if f < 1 else None)
+    assert len(read) >= 2
+    for found in read:
+        np.testing.assert_array_equal(bits(found.x), bits(before.x))
+        np.testing.assert_array_equal(bits(found.ctx), bits(before.ctx))
+    np.testing.assert_array_equal(bits(training_set(*asked).ctx), bits(ctx))
+
+
 def test_a_failed_write_leaves_the_old_files(root, monkeypatch):
     table = make_table()
     ids, ts, ctx = some_candidates(table, ROWS)

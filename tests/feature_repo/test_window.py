@@ -40,6 +40,7 @@ def test_event_by_event_the_snapshot_is_the_batch_row_by_row():
             assert snapshot.dtype == np.float32
             assert snapshot.tobytes() == x[0].tobytes()
             assert window.market.tobytes() == table.market[k - 1].tobytes()
+            assert window.row.tobytes() == table.X[k - 1].tobytes()
     assert spoke > 10
 
 

@@ -26,7 +26,7 @@ class Run:
 
     @property
     def bundle(self) -> Path:
-        (found,) = [p for p in self.releases.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        (found,) = [p for p in self.releases.iterdir() if p.is_dir() and not p.is_symlink()]
         return found
 
     def environment(self) -> dict[str, str]:

@@ -55,6 +55,18 @@ def test_ranking_backwards_gives_the_base_rate():
     assert fit_stack(score, ctx, y, weight, CTX_NAMES).logit_weight > 0.3
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("noise", [0.0, 1e-12])
+def test_a_dead_net_leaves_the_context_to_answer(noise):
+    made = make(600)
+    y, weight = made.labels["y"].astype(int), made.labels["weight"]
+    dead = 3.0 + noise * np.random.default_rng(0).normal(size=600)
+    stack = fit_stack(dead, made.ctx, y, weight, CTX_NAMES)
+    assert stack.logit_weight == 0.0
+    assert np.corrcoef(stack(dead, made.ctx), y)[0, 1] > 0.1
+    assert fit_platt(dead, y, weight).slope == 0.0
+
+
 def test_isotonic_equals_scikit_learn_where_no_block_is_merged():
     # Ten levels of score, many labels each: blocks are heavy and far apart.
     rng = np.random.default_rng(0)

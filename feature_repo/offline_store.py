@@ -125,31 +125,27 @@ class AsofOfflineStore(DuckDBOfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """The newest row of each key with an event time from ``start_date`` to ``end_date``: what is materialised."""
-        files = _some_files(data_source)
+        """The newest row of each key with an event time from ``start_date`` to ``end_date``."""
         keys = ", ".join(_q(k) for k in join_key_columns)
-        names = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
-        span = [d.astimezone(UTC) for d in (start_date, end_date)]
-
-        def run() -> pa.Table:
-            with duckdb.connect() as con:
-                con.sql("SET TimeZone='UTC'")
-                return con.sql(
-                    f"""WITH newest AS (
-                        SELECT max({_place(timestamp_field, created_timestamp_column)}) AS best FROM {_SCAN}
-                        WHERE {_q(timestamp_field)}::TIMESTAMPTZ BETWEEN ? AND ? GROUP BY {keys})
-                    SELECT {", ".join("p." + _q(c) for c in names if c)} FROM {_SCAN} p
-                    JOIN newest n ON p.file_index = n.best.f AND p.file_row_number = n.best.r""",
-                    params=[files, *span, files],
-                ).to_arrow_table()
-
-        metadata = RetrievalMetadata(feature_name_columns, join_key_columns, *span)
-        return AsofRetrievalJob(run, False, [], metadata)
+        order = _place(timestamp_field, created_timestamp_column)
+        columns = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
+        newest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1"
+        return _pull(data_source, columns, timestamp_field, start_date, end_date, newest)
 
     @staticmethod
-    def pull_all_from_table_or_query(config: Any, data_source: Any, *args: Any, **kwargs: Any) -> RetrievalJob:
-        """Feast's own, on the resolved source."""
-        return DuckDBOfflineStore.pull_all_from_table_or_query(config, _resolved(data_source), *args, **kwargs)
+    def pull_all_from_table_or_query(
+        config: Any,
+        data_source: FileSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Every row with an event time from ``start_date`` to ``end_date``: what is materialised."""
+        columns = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
+        return _pull(data_source, columns, timestamp_field, start_date, end_date, "")
 
     @staticmethod
     def offline_write_batch(config: Any, feature_view: FeatureView, *args: Any, **kwargs: Any) -> None:
@@ -250,14 +246,7 @@ def _some_files(source: Any) -> list[str]:
 
 
 def _resolved(source: FileSource) -> FileSource:
-    return FileSource(
-        name=source.name,
-        path=_path(source),
-        timestamp_field=source.timestamp_field,
-        created_timestamp_column=source.created_timestamp_column,
-        field_mapping=source.field_mapping,
-        file_format=source.file_format,
-    )
+    return FileSource(path=_path(source), timestamp_field=source.timestamp_field, file_format=source.file_format)
 
 
 def _view(view: FeatureView, refs: list[str], full_names: bool) -> _View:
@@ -325,6 +314,23 @@ def _join(con: duckdb.DuckDBPyConnection, entities: pa.Table, time: str, view: _
         ORDER BY e.__row""",
         params=[view.files],
     ).to_arrow_table()
+
+
+def _pull(
+    source: FileSource, columns: list[str | None], time: str, start: datetime | None, end: datetime | None, rest: str
+) -> AsofRetrievalJob:
+    files = _some_files(source)
+    span = [(sign, d.astimezone(UTC)) for sign, d in ((">=", start), ("<=", end)) if d is not None]
+    where = " AND ".join(["TRUE", *(f"{_q(time)}::TIMESTAMPTZ {sign} ?" for sign, _ in span)])
+
+    def run() -> pa.Table:
+        with duckdb.connect() as con:
+            con.sql("SET TimeZone='UTC'")
+            names = ", ".join(_q(c) for c in columns if c)
+            query = f"SELECT {names} FROM {_SCAN} WHERE {where} {rest}"
+            return con.sql(query, params=[files, *(d for _, d in span)]).to_arrow_table()
+
+    return AsofRetrievalJob(run, False, [], RetrievalMetadata([c for c in columns if c], [], start, end))
 
 
 def _place(time: str, created: str | None) -> str:

@@ -87,6 +87,7 @@ def label(
     features: FeaturesOption,
     fee_tier: FeeOption = None,
     max_candidates: Annotated[int, typer.Option(min=1)] = MODEL.max_candidates,
+    t: Annotated[int, typer.Option("--t", min=20, max=100, help="Steps of a stored window")] = MODEL.T,
 ) -> None:
     """Find the candidates, label them, fill the feature store; prints the labels' file."""
     from feature_repo.table import FeatureTable
@@ -100,7 +101,7 @@ def label(
     with stages.stage("labels") as advance:
         made = make_labels(folder, features, fee, max_candidates=max_candidates, progress=advance)
     with stages.stage("feature store") as advance:
-        fill_store(features, made.path, fee, progress=advance)
+        fill_store(features, made.path, fee, T=t, progress=advance)
     if made.used < made.found:
         _say(f"{made.found:,} candidates found, the latest {made.used:,} labelled (--max-candidates)")
     _say(str(made.path))

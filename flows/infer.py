@@ -51,7 +51,8 @@ def infer(
     if store:
         from runtime.live.online import OnlineWindow
 
-        online = OnlineWindow(tape.symbol)
+        # A replay begins before what an earlier one left in the store.
+        online = OnlineWindow(tape.symbol, T=manifest.T, restart=True)
         gate.source, push = online, online.push
     with stages.stage("dry run") as advance:
         answers = list(

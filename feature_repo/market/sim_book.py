@@ -112,6 +112,9 @@ def improve(rng, cfg, st, out, n, px, qty, count, side):
         spread += 1
     p = px[1 - side, 0] - toward * spread
     if (p - px[side, 0]) * toward > 0:
+        if count[side] >= MAX_LEVELS:  # a long sweep improves the other side again and again within one message
+            count[side] -= 1
+            n = put_row(out, n, st, EV_DEPTH[side], px[side, count[side]], 0)
         _insert(px, qty, count, side, 0, p, 1 + int(0.6 * _lots(rng, cfg, st, side, 0)))
         n = put_row(out, n, st, EV_DEPTH[side], p, qty[side, 0])
     return n

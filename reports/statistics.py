@@ -184,7 +184,9 @@ def paired_block_bootstrap(
         for j in range(3):
             # A draw without any trade of the arm has no mean; where those are common, neither has the arm.
             some = drawn[np.isfinite(drawn[:, j]), j]
-            if len(some) >= 0.95 * draws:
+            # A handful of trades in a few blocks resamples into an interval that is far too narrow.
+            traded, in_blocks = sums[:, 2 * j + 1].sum(), int((sums[:, 2 * j + 1] > 0).sum())
+            if len(some) >= 0.95 * draws and traded >= MIN_BOOTSTRAP and in_blocks >= MIN_BLOCKS:
                 bounds[j] = np.percentile(some, [tail, 100.0 - tail])
     parts = [Interval(float(value[j]), float(bounds[j, 0]), float(bounds[j, 1])) for j in range(3)]
     return PairedDifference(*parts, len(keys), len(ts), int(traded_m.sum()), int(traded_b.sum()))

@@ -58,17 +58,19 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
     for arm in metrics["matrix"]:
         head = (arm_name(arm), f"{arm['candidates']:,}")
         if arm["na"]:
-            rows.append((head[0], *(DASH,) * 10, "N/A"))
+            rows.append((head[0], *(DASH,) * 11, "N/A"))
             marks.append("na")
             continue
         s = arm["exits"][exit_]
+        missed = s["unfilled"] + s["no_data"]
         notes = [] if s["trades"] else ["no trades"]
-        notes += [f"{s[k]:,} {k.replace('_', ' ')}" for k in ("busy", "unfilled", "no_data") if s[k]]
+        notes += [f"{missed:,} not filled"] if missed else []
         rows.append(
             (
                 *head,
                 f"{arm['allowed']:,}",
                 number(arm["rejection"], ".0%"),
+                f"{s['busy']:,}",
                 f"{s['trades']:,}",
                 _interval(s["net_bps"]),
                 number(s["ir_trade"]["value"], "+.3f"),
@@ -80,14 +82,15 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
             )
         )
         marks.append("head" if head[0] in metrics["verdict"]["headline"] else "")
-    columns = ("arm", "cand", "allow", "rej", "trades", "net bps [95 %]", "IR", "win", "payoff")
+    columns = ("arm", "cand", "allow", "rej", "busy", "trades", "net bps [95 %]", "IR", "win", "payoff")
     return Table(
         f"Matrix, portfolio book, {exit_} exit",
         (*columns, "IR x1.5", "sized bps", "note"),
-        (False, *(True,) * 10, False),
+        (False, *(True,) * 11, False),
         tuple(rows),
         tuple(marks),
-        "net bps a trade at equal notional, sized bps at the gate's sizes, IR = mean / std of a trade"
+        "net bps a trade at equal notional, sized bps at the gate's sizes, IR = mean / std of a trade;\n"
+        "rej: by slippage, EV or P of what passed liquidity; busy: allowed while a position was open"
         + _why_not(metrics["matrix"]),
     )
 

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from .tables import Table, arm_name, funnel_table, funnel_totals, kpi_table, matrix_table, model_table, type_table
+from .tables import Table, arm_name, funnel_table, funnel_totals, kpi_table, matrix_table, model_table
 
 __all__ = ["print_report", "shown_arms"]
 
@@ -49,7 +49,6 @@ def print_report(metrics: Mapping, console: Console | None = None) -> None:
         pair = [{**key, "model": False}, key] if key["model"] else [key]
         for one in pair:
             console.print(_rich(funnel_table(metrics, one)))
-        console.print(_rich(type_table(metrics, key)))
         console.print(_rich(kpi_table(metrics, key)))
     console.print(_verdict(metrics))
 

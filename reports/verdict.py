@@ -89,8 +89,11 @@ def _arm_reasons(head: Headline) -> list[str]:
     few = trades is not None and trades.status != "PASS"
     if few:
         reasons.append(f"{name}: too little data to judge, {trades.n} trades of {JUDGE.min_trades} needed.")
-    for status, say in (("FAIL", _failed), ("N/A", _missing)):
-        reasons += [f"{name}: {say(k)}." for k in head.kpis if k.status == status and not (few and k.key == "trades")]
+    judged = [k for k in head.kpis if not (few and k.key == "trades")]
+    reasons += [f"{name}: {_failed(k)}." for k in judged if k.status == "FAIL"]
+    missing = "; ".join(f"{k.title} ({k.note})" for k in judged if k.status == "N/A")
+    if missing:
+        reasons.append(f"{name}: not available ({JUDGED_EXIT} exit): {missing}.")
     if not head.kpis:
         reasons.append(f"{name}: no KPI was computed.")
     if not head.arm.model:
@@ -112,10 +115,6 @@ def _failed(kpi: Kpi) -> str:
         else f"{kpi_text(kpi.key, kpi.threshold, kpi.value)} with n = {kpi.n}"
     )
     return f"{kpi.title} ({JUDGED_EXIT} exit) fails, {value}, wanted {kpi.threshold}"
-
-
-def _missing(kpi: Kpi) -> str:
-    return f"{kpi.title} ({JUDGED_EXIT} exit) is not available, {kpi.note}"
 
 
 def _not_better(exit_: str, d: PairedDifference) -> str:

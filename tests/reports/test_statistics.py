@@ -115,6 +115,13 @@ def test_beats_needs_both_bounds():
     rng = np.random.default_rng(4)
     ts, noise = _times(1000), rng.normal(0, 1, 1000)
     assert paired_block_bootstrap(ts, noise + 2, noise).beats
+    # The same gain a trade, but the model took six trades: nothing is claimed from those.
+    few = np.where(np.arange(len(ts)) % (len(ts) // 6) == 0, noise + 9, np.nan)
+    got = paired_block_bootstrap(ts, few, noise - 3)
+    assert got.n_model < 10
+    assert got.difference.low > 0
+    assert np.isnan(got.model_mean.low)
+    assert not got.beats
     # Losing less than an arm that loses more is no edge.
     assert not paired_block_bootstrap(ts, noise - 1, noise - 3).beats
     assert not paired_block_bootstrap(ts, noise + 2, noise + 2).beats

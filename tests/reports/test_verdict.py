@@ -53,7 +53,16 @@ def test_a_failed_kpi_is_named_with_its_numbers():
 
 def test_a_missing_kpi_blocks():
     (why,) = _reasons(head=Headline(MODEL, (_kpi(status="N/A", note="not computed by this version"),), _pair()))
-    assert why.endswith("is not available, not computed by this version.")
+    assert why == (
+        "Arm regular B model: not available (runner exit): after-cost IR a trade (not computed by this version)."
+    )
+
+
+def test_missing_kpis_of_an_arm_are_one_reason():
+    two = (_kpi(status="N/A", note="3 of 30"), _kpi("pbo", status="N/A", note="not computed"))
+    (why,) = _reasons(head=Headline(MODEL, two, _pair()))
+    assert "(3 of 30); " in why
+    assert why.endswith("(not computed).")
 
 
 def test_too_few_trades_are_one_reason_with_the_counts():

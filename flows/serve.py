@@ -53,7 +53,8 @@ def main() -> None:
 
         print(f"Prefect UI on http://{HOST}:{PORT}, deployment shadow/nightly-shadow, cron {NIGHTLY_CRON} UTC.")
         print("Ctrl-C stops both.")
-        shadow_flow.serve(name="nightly-shadow", cron=NIGHTLY_CRON, tags=["shadow"])
+        # Not paused at the end: the schedule is a fact about the flow, not about this process.
+        shadow_flow.serve(name="nightly-shadow", cron=NIGHTLY_CRON, tags=["shadow"], pause_on_shutdown=False)
     finally:
         if server is not None:
             server.terminate()

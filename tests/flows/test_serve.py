@@ -1,0 +1,63 @@
+"""`make prefect`: the server answers, shows its UI, and lists the nightly deployment; both end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.flows.conftest import ROOT
+
+pytestmark = pytest.mark.long
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def ask(url: str, body: dict | None = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return answer.read()
+
+
+def deployments(port: int) -> list[dict]:
+    try:
+        return json.loads(ask(f"http://127.0.0.1:{port}/api/deployments/filter", {}))
+    except (urllib.error.URLError, OSError):
+        return []
+
+
+def test_the_nightly_deployment_is_served(tmp_path):
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment |= {"OFI_META_DATA": str(tmp_path / "data"), "PREFECT_PORT": str(port), "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve"], cwd=tmp_path, env=environment, stdout=log, stderr=log
+        )
+    try:
+        deadline, found = time.monotonic() + 150, []
+        while not found and time.monotonic() < deadline and server.poll() is None:
+            time.sleep(1)
+            found = deployments(port)
+        assert [d["name"] for d in found] == ["nightly-shadow"], (tmp_path / "log").read_text()[-2_000:]
+        assert found[0]["schedules"][0]["schedule"]["cron"] == "30 1 * * *"
+        assert not found[0]["paused"]
+        assert "ShadowParameters" in json.dumps(found[0]["parameter_openapi_schema"])
+        assert b"<html" in ask(f"http://127.0.0.1:{port}/")
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=60)
+    assert deployments(port) == [], "the server outlived the process that started it"

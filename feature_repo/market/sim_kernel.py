@@ -47,7 +47,7 @@ LOG_DTYPE = np.dtype(
 
 _INTS = """t stamp last_local next_second next_funding next_episode anchor sign logged
 b_on b_side b_end b_pinned b_kept b_mid episode stage d real s_t0 s_t1 s_t2 s_mid side forced"""
-_FLOATS = "x hot fast lean spike_ms revert b_force funding amp last used fade base"
+_FLOATS = "x hot fast lean spike_ms revert b_force funding amp last used fade base span"
 STATE_DTYPE = np.dtype([(k, "i8") for k in _INTS.split()] + [(k, "f8") for k in _FLOATS.split()], align=True)
 """b_: the running burst; s_: the running stage (episode -1: none); x: slow log activity; hot: self-excitation.
 
@@ -88,9 +88,11 @@ def _start_stage(rng, cfg, st, stages, lengths, k, extremes, minute, mid2):
         st.episode = -1
         return
     row = stages[e, k]
+    # Impact goes with volatility, here the range of a minute over the last three quarters of an hour.
+    scale = min(max((st.span / cfg.span_bps) ** 0.7, 0.7), 1.7)
     st.stage, st.side = k, int(row[SIDE]) * st.d
     st.last = st.amp if st.amp > 0.0 else st.last
-    st.amp = _between(rng, row, AMP_LO) * cfg.push_scale * np.exp(0.4 * st.x) + _between(rng, row, OF_LAST_LO) * st.last
+    st.amp = _between(rng, row, AMP_LO) * cfg.push_scale * scale + _between(rng, row, OF_LAST_LO) * st.last
     if row[REACH] > 0:
         st.amp += _reach_bps(extremes, minute, int(row[REACH]), st.side, mid2)
     seconds = _between(rng, row, DUR_LO)
@@ -201,7 +203,7 @@ def _decide(rng, cfg, st, row, kind, qty, mid2):
         traded = size(rng, 2.0 * cfg.trade_eth, 0.8) if rng.random() < 0.5 else 0
         return MOVE, 1 if rng.random() < 0.5 else -1, traded
     if kind == PUSH:
-        return MOVE, st.side, 0 if rng.random() < row[PASSIVE] else size(rng, 3.0 * cfg.trade_eth, 0.8)
+        return MOVE, 1 if rng.random() < 0.5 else -1, 0 if rng.random() < row[PASSIVE] else size(rng, 3.0 * cfg.trade_eth, 0.8)
     if kind == GIVE_BACK:
         traded = 0 if rng.random() < 0.7 else size(rng, 2.0 * cfg.trade_eth, 0.8)
         return MOVE, 1 if st.revert > 0.0 else -1, traded
@@ -271,6 +273,8 @@ def run(rng, cfg, st, stages, lengths, rates, hours, px, qty, count, extremes, l
         minute = (st.t // MINUTE) % STOP_MINUTES
         if st.t // MINUTE != before:
             if before > 0:
+                done = before % STOP_MINUTES
+                st.span += ((extremes[0, done] - extremes[1, done]) / mid2 * 1e4 - st.span) / 45.0
                 extremes[:, minute] = mid2
             before = st.t // MINUTE
         extremes[0, minute] = max(extremes[0, minute], mid2)

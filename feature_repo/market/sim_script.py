@@ -73,7 +73,7 @@ _SIGNS = {"tilt": 0.9, "pulses": 100.0, "bias": 0.6}  # what a real push shows b
 EPISODES = (
     Episode(
         "metaorder",
-        28.0,
+        26.0,
         1.0,
         1.3,
         (
@@ -84,10 +84,10 @@ EPISODES = (
         ),
     ),
     # The same signs for a few seconds, and nothing behind them.
-    Episode("false_start", 150.0, 0.0, 1.0, (Stage(build_s=(2, 5), dur_s=(0.1, 0.2), **{**_SIGNS, "pulses": 250.0}),)),
+    Episode("false_start", 110.0, 0.0, 1.0, (Stage(build_s=(2, 5), dur_s=(0.1, 0.2), **{**_SIGNS, "pulses": 250.0}),)),
     Episode(
         "liquidation",
-        45.0,
+        60.0,
         0.3,
         1.3,
         (
@@ -116,7 +116,7 @@ EPISODES = (
     ),
     Episode(
         "stop_run",
-        100.0,
+        150.0,
         0.4,
         1.0,
         (
@@ -143,13 +143,13 @@ EPISODES = (
     # Quotes drift off on little volume; now and then somebody brings the price back to where it was traded.
     Episode(
         "overshoot",
-        70.0,
-        0.35,
+        100.0,
+        0.2,
         1.0,
         (
-            Stage(amp_bps=(25, 38), dur_s=(25, 45), passive=0.9),
+            Stage(amp_bps=(28, 42), dur_s=(25, 45), passive=0.95),
             Stage(-1, when=1, of_last=(0.95, 1.3), build_s=(5, 12), dur_s=(30, 45), informed=1, **_SIGNS),
-            Stage(-1, when=-1, dur_s=(15, 35), pulses=150),
+            Stage(-1, when=-1, dur_s=(15, 35), pulses=220),
         ),
     ),
 )

@@ -48,17 +48,17 @@ class SimConfig:
 
     edge: float = 1.0  # share of the episodes able to be real that are; 0: every push is noise
     price: float = 3500.0
-    gap_ticks: float = 22.0  # between neighbouring levels, on average
+    gap_ticks: float = 18.5  # between neighbouring levels, on average
     level_eth: float = 9.0
     wide_share: float = 0.3  # of one more tick of spread, up to 5
     follow_share: float = 0.8  # quotes that follow a moved price within the same message
     trades: float = 2.5
     trade_eth: float = 0.4
     sign_memory: float = 0.45  # share of market orders that repeat the sign before
-    refreshes: float = 6.0
-    refresh_share: float = 0.4  # of the way to the size that makers want
-    moves: float = 0.9
-    bursts: float = 0.014
+    refreshes: float = 12.0
+    refresh_share: float = 0.3  # of the way to the size that makers want
+    moves: float = 0.8
+    bursts: float = 0.012
     burst_actions: float = 22.0
     burst_eth: float = 5.0
     burst_lean: float = 0.4
@@ -68,11 +68,12 @@ class SimConfig:
     lean_s: float = 1.2
     excite: float = 0.02
     hot_s: float = 6.0
-    regime_sd: float = 0.3  # of log activity
+    regime_sd: float = 0.25  # of log activity
     regime_s: float = 3000.0
-    push_scale: float = 1.0  # on every distance of the script
+    push_scale: float = 0.76  # on every distance of the script
+    span_bps: float = 17.5  # one-minute range at which the script's distances hold; wilder hours push farther
     anchor_bps: float = 150.0  # distance from the first price at which directions begin to lean back
-    stop_reach_bps: float = 14.0  # farther stops are not run for
+    stop_reach_bps: float = 18.0  # farther stops are not run for
     forced_eth: float = 3.0
     funding_every_s: float = 3.0
     spikes_per_hour: float = 12.0  # of feed delay
@@ -110,7 +111,6 @@ def simulate_tape(
 
     config = config or SimConfig()
     events, log = _simulate(seed=seed, hours=hours, start_ns=_start_ns(start), config=config, progress=progress)
-    real = int(sum(row["informed"] > 0 for row in log))
     manifest = derive_manifest("simulated", SIMULATED_SYMBOL, events, simulated=True) | {
         "sources": [],
         "bad_rows": {},
@@ -119,8 +119,8 @@ def simulate_tape(
         "hours": hours,
         "planted_edge": {
             "description": "pushes of some tens of bps announced by leaning flow, a thinned side and bursts that hold",
-            "informed_pushes": real,
-            "episodes": {e.name: int(sum(r["episode"] == k for r in log)) for k, e in enumerate(EPISODES)},
+            "informed_pushes": int(log["informed"].sum()),
+            "stages": {e.name: int((log["episode"] == k).sum()) for k, e in enumerate(EPISODES)},
             "parameters": asdict(config),
         },
     }
@@ -153,6 +153,7 @@ def _simulate(
     st["next_second"] = st["next_funding"] = start_ns + SECOND_NS
     st["next_episode"] = start_ns + 20 * SECOND_NS
     st["anchor"], st["sign"], st["episode"], st["funding"] = int(2 * config.price * sim_book.TICKS), 1, -1, 1e-4
+    st["span"] = config.span_bps
     handover = np.array([any(lo <= h < hi for lo, hi in ENGINE.handover_hours_utc) for h in range(24)])
     by_hour = np.column_stack([np.array(_ACTIVITY), handover.astype(float)])
     px, qty = np.zeros((2, sim_book.BOOK_SLOTS), np.int64), np.zeros((2, sim_book.BOOK_SLOTS), np.int64)

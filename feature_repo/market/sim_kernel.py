@@ -203,7 +203,7 @@ def _decide(rng, cfg, st, row, kind, qty, mid2):
         traded = size(rng, 2.0 * cfg.trade_eth, 0.8) if rng.random() < 0.5 else 0
         return MOVE, 1 if rng.random() < 0.5 else -1, traded
     if kind == PUSH:
-        return MOVE, 1 if rng.random() < 0.5 else -1, 0 if rng.random() < row[PASSIVE] else size(rng, 3.0 * cfg.trade_eth, 0.8)
+        return MOVE, st.side, 0 if rng.random() < row[PASSIVE] else size(rng, 3.0 * cfg.trade_eth, 0.8)
     if kind == GIVE_BACK:
         traded = 0 if rng.random() < 0.7 else size(rng, 2.0 * cfg.trade_eth, 0.8)
         return MOVE, 1 if st.revert > 0.0 else -1, traded

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.constants import MODEL
-from feature_repo.market.tape import read_tape
+from feature_repo.market.tape import Tape, read_tape
 from feature_repo.table import FeatureTable
 from reports.buckets import buckets_csv, fit_edges
 from reports.matrix import Report, build_report
@@ -63,7 +63,7 @@ def judge(
         candidates_found=dict(Counter(SigType(c.sig_type).name.lower() for c in file.candidates)),
         label_outcomes=tuple(np.bincount(file.labels["outcome"], minlength=len(OUTCOMES)).tolist()),
         folds=tuple(_folds(trained)),
-        notes=tuple(_notes(parameters, labelled, trained, table, tape.venue)),
+        notes=tuple(_notes(parameters, labelled, trained, table, tape)),
         stage_s=dict(seconds),
     )
     edges = fit_edges(matrix.training_facts) if len(matrix.training_facts) else None
@@ -131,9 +131,9 @@ def _folds(trained: Trained) -> list[dict[str, object]]:
 
 
 def _notes(
-    parameters: ShadowParameters, labelled: LabelStep, trained: Trained, table: FeatureTable, venue: str
+    parameters: ShadowParameters, labelled: LabelStep, trained: Trained, table: FeatureTable, tape: Tape
 ) -> list[str]:
-    notes = []
+    notes = [f"Tape: {w[0].upper()}{w[1:].rstrip('.')}." for w in tape.manifest.get("warnings", [])]
     if labelled.used < labelled.found:
         notes.append(f"{labelled.found:,} candidates found, the latest {labelled.used:,} used (--max-candidates).")
     valid = float(table.market["valid"].mean()) if len(table.market) else 0.0
@@ -145,7 +145,7 @@ def _notes(
     missing = int((~trained.found).sum())
     if missing:
         notes.append(f"{missing:,} candidates have no window of {parameters.t} valid rows.")
-    if venue == "binance_spot":
+    if tape.venue == "binance_spot":
         notes.append("Spot: shorts and funding are judged as on a perpetual; a spot account cannot take those entries.")
     if trained.reason_na:
         notes.append("Arms without a model judge the whole tape, since nothing of them is fitted.")

@@ -62,9 +62,6 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
             marks.append("na")
             continue
         s = arm["exits"][exit_]
-        missed = s["unfilled"] + s["no_data"]
-        notes = [] if s["trades"] else ["no trades"]
-        notes += [f"{missed:,} not filled"] if missed else []
         rows.append(
             (
                 *head,
@@ -78,7 +75,7 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
                 number(s["payoff"], ".2f"),
                 number(s["ir_stressed"], "+.3f"),
                 number(s["sized_bps"]),
-                ", ".join(notes),
+                "" if s["trades"] else "no trades",
             )
         )
         marks.append("head" if head[0] in metrics["verdict"]["headline"] else "")

@@ -50,6 +50,8 @@ def print_report(metrics: Mapping, console: Console | None = None) -> None:
         for one in pair:
             console.print(_rich(funnel_table(metrics, one)))
         console.print(_rich(kpi_table(metrics, key)))
+    for note in metrics["run"]["notes"]:
+        console.print(Text(f"Note: {note}", "dim"))
     console.print(_verdict(metrics))
 
 

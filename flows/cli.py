@@ -14,7 +14,7 @@ from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 
 from . import environment
-from .progress import Stages
+from .progress import SERVER_START, Stages
 
 __all__ = ["app", "main"]
 
@@ -161,9 +161,10 @@ def shadow(
         # Before the server starts: a typing error should not take ten seconds to tell.
         raise InputError(f"{parameters.tape} does not exist", "a recording, a tape file or a tape folder", "Check TAPE")
     environment.quiet_terminal()
-    from .shadow import shadow_flow
+    with SERVER_START:
+        from .shadow import shadow_flow
 
-    shadow_flow(parameters)
+        shadow_flow(parameters)
 
 
 @app.command()

@@ -8,8 +8,12 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.status import Status
 
-__all__ = ["Stages"]
+__all__ = ["SERVER_START", "Stages"]
+
+SERVER_START = Status("starting the embedded Prefect server", console=Console(stderr=True))
+"""Shown from the command until the flow itself runs: Prefect and its server take some ten seconds to load."""
 
 
 class Stages:

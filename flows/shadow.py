@@ -22,7 +22,7 @@ from reports.write import write_reports
 
 from . import matrix, reporting, steps, training
 from .parameters import ShadowParameters
-from .progress import Stages
+from .progress import SERVER_START, Stages
 
 __all__ = ["run_shadow", "shadow_flow"]
 
@@ -46,6 +46,7 @@ write = _task(write_reports, "reports")
 @flow(name="shadow", description="Experiment matrix A/B/C x (no model, model), from a recording to a verdict.")
 def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     """Run every step and write the reports. Returns the verdict, GO or NO-GO."""
+    SERVER_START.stop()
     parameters = parameters or ShadowParameters()
     report, bundle = run_shadow(parameters, Stages())
     console = Console()

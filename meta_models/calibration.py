@@ -227,10 +227,15 @@ def calibrate(
     names: tuple[str, ...],
     folds: InnerPurgedFolds,
 ) -> Calibration:
-    """Fit the stack on out-of-fold logits, choose the calibrator by Brier score, fit it.
+    """Fit the stack on out-of-fold logits, choose the calibrator by Brier score, fit it on the stack's scores.
 
-    The choice is cross-fitted: for every purged block, stack and calibrator come from the other blocks (and the
-    calibrator there from scores that the stack of yet other blocks gave), so neither is judged on labels it has seen.
+    The choice is cross-fitted: for every purged block, stack and calibrator come from the other blocks, so neither is
+    judged on labels it has seen.
+
+    The calibrator is fitted on the scores of the stack it follows, over the same out-of-fold rows: nine coefficients on
+    some hundred labels leave little to flatter. Scores of stacks fitted on the other blocks are no substitute: without
+    a block of many targets the rest has fewer, and the other way round, so their bias runs against the labels, and a
+    line through them shrinks a second time what the stack has already shrunk.
 
     Parameters
     ----------
@@ -245,52 +250,28 @@ def calibrate(
     Raises
     ------
     InputError
-        When no block leaves rows of both classes to fit on.
+        When the rows are all of one class.
     """
-    rows = (logit, ctx, y, weight, t_start, t_end)
-    scored, score = _cross_scores(rows, names, folds)
+    if not _both(y):
+        raise InputError("out-of-fold predictions of one class only", "both classes", "Use a longer recording")
     kinds = {"platt": fit_platt, "isotonic": fit_isotonic}
     squared: dict[str, list[np.ndarray]] = {"platt": [], "isotonic": [], "base": []}
     mass: list[np.ndarray] = []
     for train, test in folds.split(y, t_start=t_start, t_end=t_end):
         if not _both(y[train]):
             continue
-        inner, inner_score = _cross_scores(tuple(r[train] for r in rows), names, folds)
-        if not _both(y[train][inner]):
-            continue
-        part = fit_stack(*(r[train] for r in rows[:4]), names)
-        unseen = part(logit[test], ctx[test])
-        fit_on = (inner_score, y[train][inner], weight[train][inner])
+        fit_on = (y[train], weight[train])
+        part = fit_stack(logit[train], ctx[train], *fit_on, names)
+        score, unseen = part(logit[train], ctx[train]), part(logit[test], ctx[test])
         for kind, fit in kinds.items():
-            squared[kind].append((fit(*fit_on)(unseen) - y[test]) ** 2)
+            squared[kind].append((fit(score, *fit_on)(unseen) - y[test]) ** 2)
         squared["base"].append((np.average(y[train], weights=weight[train]) - y[test]) ** 2)
         mass.append(weight[test])
-    if not _both(y[scored]):
-        raise InputError(
-            "out-of-fold predictions that purging leaves without one of the classes",
-            "both classes in at least two purged blocks",
-            "Use a longer recording",
-        )
     brier = {k: float(np.average(np.concatenate(v), weights=np.concatenate(mass))) for k, v in squared.items() if v}
     # Without an honest comparison the calibrator with two numbers is the one to trust.
     chosen = min(kinds, key=lambda k: brier[k]) if brier else "platt"
-    calibrator = kinds[chosen](score, y[scored], weight[scored])
-    return Calibration(fit_stack(logit, ctx, y, weight, names), calibrator, chosen, brier)
-
-
-def _cross_scores(
-    rows: tuple[np.ndarray, ...], names: tuple[str, ...], folds: InnerPurgedFolds
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that could be scored by a stack fitted on the other blocks (bool [N]), and those scores."""
-    logit, ctx, y, weight, t_start, t_end = rows
-    score = np.full(len(y), np.nan)
-    if len(y) >= folds.n_splits:
-        for train, test in folds.split(y, t_start=t_start, t_end=t_end):
-            if _both(y[train]):
-                part = fit_stack(logit[train], ctx[train], y[train], weight[train], names)
-                score[test] = part(logit[test], ctx[test])
-    scored = np.isfinite(score)
-    return scored, score[scored]
+    stack = fit_stack(logit, ctx, y, weight, names)
+    return Calibration(stack, kinds[chosen](stack(logit, ctx), y, weight), chosen, brier)
 
 
 def _both(y: np.ndarray) -> bool:

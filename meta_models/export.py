@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,11 +71,12 @@ def write_single(fitted: FittedModel, x: np.ndarray, path: Path, facts: dict[str
     if path.suffix != ".onnx":
         raise InputError(f"the export path {path}", "a name that ends in .onnx", "The .pt goes beside it by itself")
     exported = export_single(fitted, x)
-    traced = torch.jit.trace(fitted.single(), torch.from_numpy(x[:2].copy()))
+    with _no_deprecation():
+        traced = torch.jit.trace(fitted.single(), torch.from_numpy(x[:2].copy()))
     model = onnx.load_from_string(exported.onnx_bytes)
     onnx.helper.set_model_props(model, facts)
     exported = replace(exported, onnx_bytes=model.SerializeToString(deterministic=True))
-    with atomic_path(path) as beside, atomic_path(path.with_suffix(".pt")) as traced_beside:
+    with atomic_path(path) as beside, atomic_path(path.with_suffix(".pt")) as traced_beside, _no_deprecation():
         beside.write_bytes(exported.onnx_bytes)
         torch.jit.save(traced, str(traced_beside), _extra_files={"facts.json": json.dumps(facts, sort_keys=True)})
     return exported
@@ -112,6 +115,14 @@ def _export(module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float) 
             "Check the windows for values that are not finite, and the calibrator for cliffs",
         )
     return Exported(data, diff, rows)
+
+
+@contextmanager
+def _no_deprecation() -> Iterator[None]:
+    # TorchScript is asked for by name; torch would rather write something else.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _session(data: bytes) -> ort.InferenceSession:

@@ -11,6 +11,7 @@ from sklearn.calibration import _SigmoidCalibration
 from sklearn.isotonic import IsotonicRegression
 
 from feature_repo.constants import SECOND_NS
+from feature_repo.errors import InputError
 from feature_repo.fields import CTX_NAMES
 from meta_models.calibration import Isotonic, calibrate, fit_isotonic, fit_platt, fit_stack, sigmoid
 from meta_models.graph import StackLayer, calibrator_layer
@@ -137,6 +138,21 @@ def test_the_better_calibrator_is_chosen_and_the_scores_are_kept():
         assert result.brier[result.chosen] <= result.brier[other] < result.brier["base"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_that_differ_do_not_flatten_the_answer(seed):
+    # Each block knows the others' base rate only: scores cross-fitted over blocks lean against the labels.
+    rng = np.random.default_rng(seed)
+    n = 1_200
+    logit, ctx = rng.normal(0, 1.5, n), make(n).ctx
+    drift = np.repeat([-0.8, 0.8, 0.0], n // 3)
+    y = (rng.random(n) < sigmoid(logit - 1 + drift)).astype(int)
+    found = calibrate(logit, ctx, y, np.ones(n), *spans(n), CTX_NAMES, InnerPurgedFolds(3))
+    fresh = rng.normal(0, 1.5, 20_000)
+    p = found(fresh, make(20_000, seed=9).ctx)
+    hits = (rng.random(20_000) < sigmoid(fresh - 1)).astype(int)
+    assert fit_platt(np.log(p / (1 - p)), hits, np.ones(20_000)).slope == pytest.approx(1.0, abs=0.2)
+
+
 def test_noise_is_not_rewarded():
     rng = np.random.default_rng(3)
     n = 1_200
@@ -166,3 +182,8 @@ def test_scale_names_the_channel_that_is_not_finite():
     rows[3, 1] = np.nan
     with pytest.raises(ValueError, match="channel spread"):
         fit_scale(rows, ("ofi", "spread"))
+
+
+def test_one_class_is_refused():
+    with pytest.raises(InputError, match="one class"):
+        calibrate(np.arange(9.0), make(9).ctx, np.zeros(9, int), np.ones(9), *spans(9), CTX_NAMES, InnerPurgedFolds(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_single_net_as_onnx_and_torchscript(made, fitted, tmp_path):
         p = session.run(["p"], {"x": made.x[:n]})[0]
         assert p.shape == (n, 1)
         assert np.abs(script(torch.from_numpy(made.x[:n])).numpy() - p).max() <= 1e-6
+
+
+def test_torchscript_is_written_without_a_word_about_its_age(made, fitted, tmp_path):
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        write_single(fitted, made.x, tmp_path / "tcn.onnx", {})
+    assert [str(w.message) for w in said if "jit" in str(w.message)] == []
+    assert warnings.filters == before  # silenced there and nowhere else
 
 
 def test_bytes_depend_on_the_fit_and_not_on_the_windows_compared(made, fitted):

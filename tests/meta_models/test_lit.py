@@ -1,4 +1,4 @@
-"""Training of one net: weights, the validation tail, time limit, determinism, silence."""
+"""Training of one net: weights, length, learning rate, time limit, determinism, silence."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from feature_repo.constants import SECOND_NS
-from meta_models.lit import OptimConfig, class_weights, fit_net, predict_logit, validation_tail
+from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net, predict_logit
 from meta_models.nets.tcn import TCN, TCNConfig
 
-CPU = OptimConfig(epochs=2, batch=64, accelerator="cpu")
+CPU = OptimConfig(epochs=2, min_steps=1, batch=64, accelerator="cpu")
 N = 400
-START = np.arange(N) * 60 * SECOND_NS
 
 
 def samples(seed=0):
@@ -24,10 +22,7 @@ def samples(seed=0):
 def train(optim=CPU, *, seed=3, max_seconds=60.0, progress=None):
     x, y = samples()
     net = TCNConfig(T=20, C=3, channels=8, dilations=(1, 2))
-    end = START + 30 * SECOND_NS
-    return fit_net(
-        lambda: TCN(net), x, y, np.ones(N), START, end, optim, seed=seed, max_seconds=max_seconds, progress=progress
-    )
+    return fit_net(lambda: TCN(net), x, y, np.ones(N), optim, seed=seed, max_seconds=max_seconds, progress=progress)
 
 
 def test_class_weights_balance_and_average_one():
@@ -38,22 +33,26 @@ def test_class_weights_balance_and_average_one():
     assert w[y == 1].sum() == pytest.approx(w[y == 0].sum())
 
 
-def test_validation_tail_is_last_in_time_and_purged():
-    _, y = samples()
-    shuffled = np.random.default_rng(0).permutation(N)
-    role = np.empty(N, np.int8)
-    role[shuffled] = validation_tail(y[shuffled], START[shuffled], START[shuffled] + 30 * SECOND_NS, CPU)[np.arange(N)]
-    assert (role[-60:] == 1).all()
-    # 60 s apart, 30 s long, a hole of 360 s: 340 - 1 starts 60 s before the tail; six of them are too near.
-    assert (role[-66:-60] == -1).all()
-    assert (role[:-66] == 0).all()
+def test_few_rows_get_more_epochs():
+    assert [epochs_for(n, OptimConfig()) for n in (1, 128, 129, 1_280, 1_281, 4_000)] == [80, 80, 40, 8, 8, 8]
+    assert train(OptimConfig(epochs=2, min_steps=30, batch=64, accelerator="cpu")).epochs == 5  # of 7 batches
 
 
-def test_no_tail_where_it_would_be_thin_or_the_purge_too_dear():
-    _, y = samples()
-    assert validation_tail(y[:200], START[:200], START[:200] + 1, CPU) is None  # 30 rows
-    assert validation_tail(np.r_[y[:380], np.zeros(20, int)], START, START + 400 * 60 * SECOND_NS, CPU) is None
-    assert validation_tail(np.r_[y[:300], np.zeros(100, int)], START, START + 1, CPU) is None  # one class
+def test_learning_rate_rises_to_its_peak_and_ends_at_nothing(monkeypatch):
+    seen = []
+    step = BinaryLit.training_step
+
+    def watched(self, batch, i):
+        seen.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return step(self, batch, i)
+
+    monkeypatch.setattr(BinaryLit, "training_step", watched)
+    train(OptimConfig(epochs=10, batch=64, lr=1e-2, accelerator="cpu"))  # of 7 batches; the peak after 14
+    assert len(seen) == 80 // 7 * 7 + 7  # the steps asked for, in whole epochs
+    assert np.argmax(seen) == round(0.2 * len(seen)) - 1
+    assert max(seen) == pytest.approx(1e-2, rel=1e-3)
+    assert seen[0] < 1e-3
+    assert seen[-1] < 1e-6
 
 
 def test_same_seed_same_net_and_the_caller_keeps_his_random_state(capfd):
@@ -71,24 +70,12 @@ def test_same_seed_same_net_and_the_caller_keeps_his_random_state(capfd):
     assert out.err == ""
 
 
-def test_the_best_epoch_is_kept_not_the_last():
-    # A learning rate that ruins the net at once: nothing after the first epoch can be better for long.
-    result = train(OptimConfig(epochs=6, patience=6, batch=64, lr=0.3, accelerator="cpu"))
-    x, y = samples()
-    role = validation_tail(y, START, START + 30 * SECOND_NS, CPU)
-    tail = role == 1
-    logit, w = predict_logit(result.net, x[tail]), class_weights(y[tail], np.ones(tail.sum()))
-    loss = np.average(np.logaddexp(0, np.where(y[tail] == 1, -logit, logit)), weights=w)
-    assert result.epochs == 6
-    assert loss == pytest.approx(result.valid_loss, rel=1e-4)
-
-
 def test_progress_ends_at_one_and_the_time_limit_is_told():
     seen = []
     whole = train(progress=seen.append)
     assert seen == [0.5, 1.0]
     assert not whole.stopped_by_time
-    cut = train(OptimConfig(epochs=50, patience=50, accelerator="cpu"), max_seconds=0.001)
+    cut = train(OptimConfig(epochs=50, accelerator="cpu"), max_seconds=0.001)
     assert cut.stopped_by_time
     assert cut.epochs == 1
 

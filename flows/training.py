@@ -13,12 +13,11 @@ from feature_repo.fields import CHANNELS
 from feature_repo.offline import candidate_id, training_set
 from feature_repo.paths import data_root
 from meta_models.dataset import build_dataset
-from meta_models.export import write_single
+from meta_models.export import export_facts, write_single
 from meta_models.fit import FitConfig
 from meta_models.label_io import LabelFile, labels_from_parquet
 from meta_models.nets.tcn import TCNConfig
 from meta_models.walk_forward import Origin, WalkForwardResult, walk_forward
-from runtime.bundle import load_bundle
 
 from .parameters import ShadowParameters
 
@@ -90,16 +89,14 @@ def train(
         progress=progress,
     )
     if result.fitted is not None and result.release is not None:
-        manifest = load_bundle(result.release).manifest
-        facts = {
-            "symbol": file.symbol,
-            "venue": file.venue,
-            "simulated": str(file.simulated).lower(),
-            "model": parameters.model,
-            "T": str(manifest.T),
-            "C": str(manifest.C),
-            "catalogue_hash": manifest.catalogue_hash,
-        }
+        facts = export_facts(
+            symbol=file.symbol,
+            venue=file.venue,
+            simulated=file.simulated,
+            model=parameters.model,
+            T=parameters.t,
+            C=len(CHANNELS),
+        )
         write_single(
             result.fitted, data.x[(data.y >= 0) & data.found], parameters.models / f"{parameters.model}.onnx", facts
         )

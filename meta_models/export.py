@@ -17,11 +17,21 @@ import torch
 from torch import nn
 
 from feature_repo.errors import InputError
+from feature_repo.fields import CATALOGUE_HASH
 from feature_repo.paths import atomic_path
 
 from .fit import FittedModel
 
-__all__ = ["FUSED_TOLERANCE", "OPSET", "SINGLE_TOLERANCE", "Exported", "export_fused", "export_single", "write_single"]
+__all__ = [
+    "FUSED_TOLERANCE",
+    "OPSET",
+    "SINGLE_TOLERANCE",
+    "Exported",
+    "export_facts",
+    "export_fused",
+    "export_single",
+    "write_single",
+]
 
 OPSET = 17
 FUSED_TOLERANCE, SINGLE_TOLERANCE = 1e-5, 1e-6
@@ -56,6 +66,19 @@ def export_fused(fitted: FittedModel, x: np.ndarray, ctx: np.ndarray) -> Exporte
 def export_single(fitted: FittedModel, x: np.ndarray) -> Exported:
     """The net's own graph: input "x" [N, T, C], output "p" [N, 1] through its own Platt line."""
     return _export(fitted.single(), {"x": x}, SINGLE_TOLERANCE)
+
+
+def export_facts(*, symbol: str, venue: str, simulated: bool, model: str, T: int, C: int) -> dict[str, str]:
+    """What an exported net says of itself: where it comes from and which inputs it takes."""
+    return {
+        "symbol": symbol,
+        "venue": venue,
+        "simulated": str(simulated).lower(),
+        "model": model,
+        "T": str(T),
+        "C": str(C),
+        "catalogue_hash": CATALOGUE_HASH,
+    }
 
 
 def write_single(fitted: FittedModel, x: np.ndarray, path: Path, facts: dict[str, str]) -> Exported:

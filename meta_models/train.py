@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
-from feature_repo.fields import CATALOGUE_HASH, CHANNELS
+from feature_repo.fields import CHANNELS
 
 if TYPE_CHECKING:
     from .walk_forward import WalkForwardResult
@@ -69,7 +69,7 @@ def train(request: TrainRequest, *, progress: Callable[[float], None] | None = N
     from feature_repo.table import FeatureTable
 
     from .dataset import build_dataset
-    from .export import write_single
+    from .export import export_facts, write_single
     from .fit import FitConfig
     from .label_io import labels_from_parquet
     from .nets.tcn import TCNConfig
@@ -105,15 +105,14 @@ def train(request: TrainRequest, *, progress: Callable[[float], None] | None = N
     if result.refused is not None:
         raise result.refused
     labelled = (data.y >= 0) & data.found
-    facts = {
-        "symbol": file.symbol,
-        "venue": file.venue,
-        "simulated": str(file.simulated).lower(),
-        "model": request.model,
-        "T": str(request.t),
-        "C": str(request.c),
-        "catalogue_hash": CATALOGUE_HASH,
-    }
+    facts = export_facts(
+        symbol=file.symbol,
+        venue=file.venue,
+        simulated=file.simulated,
+        model=request.model,
+        T=request.t,
+        C=request.c,
+    )
     single = write_single(result.fitted, data.x[labelled], request.export, facts)
     return TrainResult(
         walk_forward=result,

@@ -58,7 +58,7 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
     for arm in metrics["matrix"]:
         head = (arm_name(arm), f"{arm['candidates']:,}")
         if arm["na"]:
-            rows.append((head[0], *(DASH,) * 11, "N/A"))
+            rows.append((head[0], *(DASH,) * 4, "N/A", *(DASH,) * 6))
             marks.append("na")
             continue
         s = arm["exits"][exit_]
@@ -75,15 +75,14 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
                 number(s["payoff"], ".2f"),
                 number(s["ir_stressed"], "+.3f"),
                 number(s["sized_bps"]),
-                "" if s["trades"] else "no trades",
             )
         )
         marks.append("head" if head[0] in metrics["verdict"]["headline"] else "")
     columns = ("arm", "cand", "allow", "rej", "busy", "trades", "net bps [95 %]", "IR", "win", "payoff")
     return Table(
         f"Matrix, portfolio book, {exit_} exit",
-        (*columns, "IR x1.5", "sized bps", "note"),
-        (False, *(True,) * 11, False),
+        (*columns, "IR x1.5", "sized bps"),
+        (False, *(True,) * 11),
         tuple(rows),
         tuple(marks),
         "net bps a trade at equal notional, sized bps at the gate's sizes, IR = mean / std of a trade;\n"

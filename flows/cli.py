@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -223,7 +224,22 @@ def main() -> None:
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(_fail(f"{error.strerror or error}{where}. Expected a readable and writable place. Check it.", 1))
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; nothing half-written was left", 130))
+        sys.exit(_interrupted())
+    except Exception as error:
+        # Ctrl-C ends the embedded server too, and Prefect then fails to report the interruption to it.
+        if any(isinstance(e, KeyboardInterrupt) for e in _chain(error)):
+            sys.exit(_interrupted())
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _interrupted() -> int:
+    return _fail("interrupted; outputs that were there before are as they were", 130)
 
 
 def _fail(sentence: str, code: int) -> int:

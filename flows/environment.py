@@ -28,5 +28,5 @@ def configure() -> None:
 
 def quiet_terminal() -> None:
     """Keep Prefect's log lines out of a person's terminal: the stages and the tables say what happens there."""
-    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL"):
-        os.environ.setdefault(name, "CRITICAL")
+    for part in ("LOGGING", "LOGGING_ROOT", "LOGGING_INTERNAL", "SERVER_LOGGING"):
+        os.environ.setdefault(f"PREFECT_{part}_LEVEL", "CRITICAL")

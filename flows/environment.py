@@ -30,3 +30,5 @@ def quiet_terminal() -> None:
     """Keep Prefect's log lines out of a person's terminal: the stages and the tables say what happens there."""
     for part in ("LOGGING", "LOGGING_ROOT", "LOGGING_INTERNAL", "SERVER_LOGGING"):
         os.environ.setdefault(f"PREFECT_{part}_LEVEL", "CRITICAL")
+    # Ctrl-C takes the embedded server along; with the default of 5 a person then waits a minute for the retries.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "2")

@@ -64,13 +64,14 @@ def test_the_train_command_says_so_in_one_sentence(simulated_run, copied):
 def test_gating_through_the_store_and_then_without_it(simulated_run, copied):
     (features,) = (simulated_run.data / "features" / "simulated").iterdir()
     table, file = FeatureTable.load(features), labels_from_parquet(labels_path(simulated_run))
-    online = OnlineWindow(file.symbol)
-    gate = MetaFilter.load(simulated_run.bundle, profile="C", source=online)
     candidate = file.candidates[-1]
     now_ns = candidate.ts_ns + 2_000_000
 
-    assert gate.allow(candidate, now_ns).reason is Reason.STORE_ERROR  # never applied: no online database yet
+    early = MetaFilter.load(simulated_run.bundle, profile="C", source=LateSource(file.symbol))
+    assert early.allow(candidate, now_ns).reason is Reason.STORE_ERROR  # no online database yet
     apply_definitions()
+    online = OnlineWindow(file.symbol)
+    gate = MetaFilter.load(simulated_run.bundle, profile="C", source=online)
     assert gate.allow(candidate, now_ns).reason is Reason.NO_WINDOW
 
     (x,), (ok,) = table.windows(np.array([candidate.ts_ns]))
@@ -84,7 +85,7 @@ def test_gating_through_the_store_and_then_without_it(simulated_run, copied):
     for file_ in feast_root().glob("online.db*"):
         file_.unlink()
     (feast_root() / "registry.db").unlink()
-    fresh = MetaFilter.load(simulated_run.bundle, profile="C", source=OnlineWindowOrNone(file.symbol))
+    fresh = MetaFilter.load(simulated_run.bundle, profile="C", source=LateSource(file.symbol))
     denied = fresh.allow(candidate, now_ns)
     assert not denied.allow
     assert denied.size == 0
@@ -92,7 +93,7 @@ def test_gating_through_the_store_and_then_without_it(simulated_run, copied):
     assert "feature registry" in (fresh.last_error or "")
 
 
-class OnlineWindowOrNone:
+class LateSource:
     """A source made when it is first asked, as a process does that starts beside a missing store."""
 
     def __init__(self, symbol: str) -> None:

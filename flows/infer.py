@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from feature_repo.errors import InputError
@@ -18,8 +17,10 @@ from runtime.candidate import Candidate
 from runtime.decision import Decision
 from runtime.dry_run import dry_run
 from runtime.gate import MetaFilter
+from runtime.manifest import Manifest
 from runtime.signals import SignalDetector
 
+from .console import wide_console
 from .progress import Stages
 
 __all__ = ["infer"]
@@ -66,11 +67,22 @@ def infer(
             )
         )
     _show(answers, profile, simulated=tape.simulated, limit=limit)
+    if seen := _trained_on(manifest, *tape.span_ns):
+        wide_console().print(
+            f"[yellow]In sample: {seen:.0%} of this tape's span lies in the bundle's training span.[/]"
+        )
     return answers
 
 
+def _trained_on(manifest: Manifest, first_ns: int, last_ns: int) -> float:
+    """Share of a time span that the bundle was fitted on: what the gate says there is no forecast."""
+    spans = [s for s in manifest.spans if s.get("role") == "release" and "train_start_ns" in s]
+    shared = sum(max(0, min(last_ns, s["train_end_ns"]) - max(first_ns, s["train_start_ns"])) for s in spans)
+    return shared / max(1, last_ns - first_ns)
+
+
 def _show(answers: list[tuple[Candidate, Decision]], profile: str, *, simulated: bool, limit: int) -> None:
-    console = Console()
+    console = wide_console()
     if simulated:
         console.print("[black on yellow] SIMULATED DATA: says nothing about a real market [/]")
     allowed = [(c, d) for c, d in answers if d.allow]

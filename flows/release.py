@@ -13,6 +13,8 @@ from rich.table import Table
 from feature_repo.errors import InputError
 from runtime.bundle import load_bundle, set_current
 
+from .console import wide_console
+
 __all__ = ["promote", "rollback", "show"]
 
 
@@ -40,7 +42,7 @@ def show(releases: Path) -> None:
             continue
         data = "SIMULATED" if m.simulated else "recorded"
         table.add_row("→" if tag == serving else "", tag, m.symbol, m.model, m.fee_tier.name, data, "verified")
-    Console().print(table)
+    wide_console().print(table)
 
 
 def promote(releases: Path, tag: str, *, why: str) -> None:

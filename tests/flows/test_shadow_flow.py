@@ -135,6 +135,7 @@ def test_infer_says_the_same_in_process_and_through_the_online_store(simulated_r
         )
         assert done.returncode == 0, done.stderr
         assert "no order is placed" in done.stdout
+        assert "In sample" in done.stdout  # the release was fitted on this very tape
         assert "SIMULATED" in done.stdout
         said.append(done.stdout)
     assert said[0] == said[1]

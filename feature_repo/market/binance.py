@@ -34,7 +34,9 @@ from .checks import BadRow, levels, number
 from .rows import EventRows
 from .sequence import BookSequence, DepthDiff, Verdict
 
-__all__ = ["BinanceParser"]
+__all__ = ["NO_JSON", "BinanceParser"]
+
+NO_JSON = "the message is no JSON"
 
 _COINM = re.compile(r"USD_(PERP|\d{6})$")
 _PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
@@ -133,7 +135,7 @@ class BinanceParser:
         try:
             message = orjson.loads(payload)
         except orjson.JSONDecodeError as error:
-            raise BadRow("the message is no JSON") from error
+            raise BadRow(NO_JSON) from error
         if not isinstance(message, dict):
             raise BadRow("the message is no JSON object")
         data = message.get("data", message)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..events import DEPTH_SNAPSHOT, GAP, KIND_MASK
 from ..instruments import instrument
 from .audit import best_quotes
-from .binance import BinanceParser
+from .binance import NO_JSON, BinanceParser
 from .clock import ClockOffset
 from .manifest import derive_manifest
 from .sources import Source, find_sources, open_lines
@@ -61,13 +61,15 @@ class _Import:
                 head, _, payload = line.partition(b" ")
                 if not head.isdigit() or not low <= (stamp := int(head)) < 10 * low:
                     if line.strip():
-                        self._note(source, n, f"local_ts is no whole number of {source.unit}")
+                        raise _no_line(source, n, f"local_ts is no whole number of {source.unit}")
                     continue
                 local_ns = stamp * unit_ns
                 try:
                     reason = parse(local_ns, payload)
                 except InputError as error:
                     raise InputError(f"{source.path}, line {n}: {error.got}", error.accepts, error.do) from error
+                if reason == NO_JSON:
+                    raise _no_line(source, n, reason)
                 if reason is not None:
                     self._note(source, n, reason)
                     continue
@@ -89,6 +91,11 @@ class _Import:
             self.first_bad = {"file": source.path.name, "line": line, "reason": reason}
 
 
+def _no_line(source: Source, n: int, why: str) -> InputError:
+    """A line that is not of the format at all: the file is damaged, which no share of bad rows excuses."""
+    return InputError(f"{source.path}, line {n}: {why}", _FORMAT, "Repair the line or cut the recording there")
+
+
 def read_recording(path: Path, *, progress: Callable[[float], None] | None = None) -> Tape:
     """Import one file, or a folder of files that continue each other, as one recording with one clock constant.
 
@@ -105,8 +112,8 @@ def read_recording(path: Path, *, progress: Callable[[float], None] | None = Non
     Raises
     ------
     InputError
-        For anything that is no complete recording of one known symbol, or has more than 1 % unusable lines; it names
-        the file and, where there is one, the line and the field.
+        For anything that is no complete recording of one known symbol, a line that is not of the format, or more than
+        1 % of messages with unusable fields; it names the file and, where there is one, the line and the field.
     """
     path = Path(path)
     sources = find_sources(path)

@@ -98,24 +98,37 @@ def good(n=300):
 
 def test_few_bad_lines_are_counted_and_reported(tmp_path):
     lines = good()
-    lines[40] = f'{(T0 + 50) * MS} {{"e":'
-    lines[60] = "now {}"
+    lines[40] = trade("-1")
+    lines[60] = trade("nan")
     lines.append("")
     tape = read_recording(record(tmp_path / "x.gz", lines))
-    assert tape.manifest["bad_rows"] == {"the message is no JSON": 1, "local_ts is no whole number of ns": 1}
-    assert tape.manifest["first_bad_row"] == {"file": "x.gz", "line": 41, "reason": "the message is no JSON"}
-    assert (
-        "2 of 301 lines are unusable, the first is x.gz, line 41: the message is no JSON" in tape.manifest["warnings"]
-    )
+    why = "trade: field 'p' is no positive number"
+    assert tape.manifest["bad_rows"] == {why: 2}
+    assert tape.manifest["first_bad_row"] == {"file": "x.gz", "line": 41, "reason": why}
+    assert f"2 of 301 lines are unusable, the first is x.gz, line 41: {why}" in tape.manifest["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (f'{(T0 + 50) * MS} {{"e":', "the message is no JSON"),
+        (f"{(T0 + 50) * MS} oops", "the message is no JSON"),
+        ("now {}", "local_ts is no whole number of ns"),
+        ("oops", "local_ts is no whole number of ns"),
+    ],
+)
+def test_one_line_of_another_format_is_refused(tmp_path, line, why):
+    lines = good()
+    lines[40] = line
+    with pytest.raises(InputError, match=rf"x\.gz, line 41: {why}\. Expected `<local_ts> <json>` a line"):
+        read_recording(record(tmp_path / "x.gz", lines))
 
 
 def test_more_than_one_percent_bad_is_refused(tmp_path):
     lines = good()
     for k in (5, 6, 7, 8):
-        lines[k] = "1721347200050000000 oops"
-    with pytest.raises(
-        InputError, match=r"x\.gz, line 6: the message is no JSON \(the first of 4 unusable lines among 300"
-    ):
+        lines[k] = trade("0")
+    with pytest.raises(InputError, match=r"x\.gz, line 6: trade: .* number \(the first of 4 unusable lines among 300"):
         read_recording(record(tmp_path / "x.gz", lines))
 
 

@@ -13,6 +13,7 @@ from feature_repo.errors import InputError
 from feature_repo.instruments import fee_tier as named_fee
 from feature_repo.market.tape import read_tape
 from feature_repo.window import FeatureWindow
+from reports.console import wide_console
 from runtime.candidate import Candidate
 from runtime.decision import Decision
 from runtime.dry_run import dry_run
@@ -20,7 +21,6 @@ from runtime.gate import MetaFilter
 from runtime.manifest import Manifest
 from runtime.signals import SignalDetector
 
-from .console import wide_console
 from .progress import Stages
 
 __all__ = ["infer"]

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from feature_repo.errors import InputError
+from reports.console import wide_console
 from runtime.bundle import load_bundle, set_current
-
-from .console import wide_console
 
 __all__ = ["promote", "rollback", "show"]
 

@@ -10,11 +10,11 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from .console import wide_console
 from .tables import Table, arm_name, funnel_table, funnel_totals, kpi_table, matrix_table, model_table
 
 __all__ = ["print_report", "shown_arms"]
 
-MIN_WIDTH = 124
 _STATUS_STYLE = {"PASS": "green", "FAIL": "red", "N/A": "yellow"}
 _ROW_STYLE = {"na": "dim", "head": "bold", "": ""}
 
@@ -36,9 +36,7 @@ def print_report(metrics: Mapping, console: Console | None = None) -> None:
     ----------
     metrics : ``Report.metrics``, or metrics.json as read back
     """
-    console = console or Console()
-    # A pipe counts as 80 columns, and a table squeezed into them loses its arms' names.
-    console.width = max(console.width, MIN_WIDTH)
+    console = wide_console(console)
     if metrics["banner"]:
         console.print(Panel(Text(metrics["banner"], "bold black on yellow", justify="center"), style="yellow"))
     for exit_ in ("label", "runner"):

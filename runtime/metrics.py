@@ -14,7 +14,6 @@ __all__ = [
     "ir_trade",
     "max_drawdown",
     "payoff",
-    "profit_factor",
     "reprice",
     "win_rate",
 ]
@@ -99,13 +98,6 @@ def payoff(net_bps: np.ndarray) -> float:
     net = np.asarray(net_bps, dtype=np.float64)
     gains, losses = net[net > 0], net[net < 0]
     return float(gains.mean() / -losses.mean()) if gains.size and losses.size else math.nan
-
-
-def profit_factor(net_bps: np.ndarray) -> float:
-    """Sum of gains over sum of losses, the latter positive; NaN without a loss."""
-    net = np.asarray(net_bps, dtype=np.float64)
-    lost = -net[net < 0].sum()
-    return float(net[net > 0].sum() / lost) if lost > 0 else math.nan
 
 
 def max_drawdown(pnl: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from runtime.metrics import daily_pnl, ir_day, ir_trade, max_drawdown, payoff, profit_factor, reprice, win_rate
+from runtime.metrics import daily_pnl, ir_day, ir_trade, max_drawdown, payoff, reprice, win_rate
 
 DAY = 86_400_000_000_000
 NET = np.array([4.0, -2.0, 0.0, 6.0])
@@ -21,16 +21,11 @@ def test_ir_trade():
 def test_ir_trade_is_unknown_without_spread(net):
     assert math.isnan(ir_trade(np.array(net)))
 
-
-def test_win_rate_payoff_and_profit_factor():
     assert win_rate(NET) == 0.5  # zero is no win
     assert payoff(NET) == 2.5  # mean gain 5 over loss 2
-    assert profit_factor(NET) == 5.0
     assert math.isnan(win_rate(np.array([])))
     for net in ([], [1.0], [-1.0]):
         assert math.isnan(payoff(np.array(net)))
-    assert math.isnan(profit_factor(np.array([1.0])))
-    assert profit_factor(np.array([-1.0])) == 0.0
 
 
 def test_max_drawdown():

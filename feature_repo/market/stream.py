@@ -1,0 +1,100 @@
+"""What every source of market data gives: event rows in chunks, and an account of the rows that it could not use."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import InputError
+
+__all__ = ["MAX_BAD_SHARE", "BadRows", "Reader"]
+
+MAX_BAD_SHARE = 0.01
+"""With a larger share of unusable rows a file is refused."""
+
+
+@dataclass
+class BadRows:
+    """Rows that were left out, by reason, and the first of them of each file; refuses a file that has too many.
+
+    A row is what the source calls one: a line of a recording or CSV, an event of an array.
+    """
+
+    max_share: float = MAX_BAD_SHARE
+    rows: int = 0  # of all finished files, usable or not
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: dict[str, Any] | None = None
+    _file_bad: int = 0
+    _file_first: tuple[int, str] | None = None
+
+    def add(self, path: Path, row: int, reason: str, n: int = 1) -> None:
+        """Count ``n`` unusable rows of the file that is being read; ``row`` is the number of the first, from 1."""
+        self.reasons[reason] += n
+        self._file_bad += n
+        if self._file_first is None:
+            self._file_first = (row, reason)
+        if self.first is None:
+            self.first = {"file": path.name, "line": row, "reason": reason}
+
+    def end_file(self, path: Path, rows: int, what: str) -> None:
+        """Judge a file that was read to its end.
+
+        Parameters
+        ----------
+        rows : rows in the file, usable or not
+        what : what a row should have been, for the message
+
+        Raises
+        ------
+        InputError
+            When more than ``max_share`` of its rows are unusable; names the file, the first such row and its reason.
+        """
+        bad, first = self._file_bad, self._file_first
+        self._file_bad, self._file_first = 0, None
+        self.rows += rows
+        if first is not None and bad > self.max_share * rows:
+            raise InputError(
+                f"{path}, line {first[0]}: {first[1]} (the first of {bad} unusable rows among {rows})",
+                f"{what}, with at most {self.max_share:g} of them unusable",
+                "Repair or cut the file",
+            )
+
+
+class Reader(Protocol):
+    """One source of one contract, as its recorder saw it.
+
+    Attributes
+    ----------
+    kind : ``binance``, ``tardis`` or ``hftbacktest``
+    venue, symbol : known once the first chunk has been given
+    bad : the account of unusable rows
+    size : bytes on disk of all files; ``done`` bytes of them are read
+    """
+
+    kind: str
+    venue: str
+    symbol: str
+    bad: BadRows
+    size: int
+    done: int
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n] in the order received, n >= 1, about a million rows at most; once only.
+
+        local_ts is the recorder's own clock, not yet corrected, and never falls; a row that came with an earlier time
+        is held at the latest one seen and counted. exch_ts is 0 where no message so far has told the exchange's time.
+        ev has its side and the LOCAL and EXCH flags. A message may be cut by a chunk's end.
+        """
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Manifest fields of this source beside those that follow from the rows; after the last chunk only.
+
+        ``sources`` (list of {name, size, sha256, lines}) is always there.
+        """
+        ...

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["MAX_BAD_SHARE", "BadRows", "Reader"]
+__all__ = ["MAX_BAD_SHARE", "BadRows", "EventStream", "Reader"]
 
 MAX_BAD_SHARE = 0.01
 """With a larger share of unusable rows a file is refused."""
@@ -97,4 +97,26 @@ class Reader(Protocol):
 
         ``sources`` (list of {name, size, sha256, lines}) is always there.
         """
+        ...
+
+
+class EventStream(Protocol):
+    """A tape on its way: what `write_stream` writes. An import, a simulation, a stored tape.
+
+    Attributes
+    ----------
+    venue, symbol : known once the first chunk has been given
+    simulated : whether the market is made up
+    """
+
+    venue: str
+    symbol: str
+    simulated: bool
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], n >= 1, sorted by local_ts within and across chunks, on the corrected clock."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Manifest fields beside those that follow from the rows; after the last chunk only."""
         ...

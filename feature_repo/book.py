@@ -1,7 +1,8 @@
 """One side of an order book in two sorted arrays.
 
 Keys are price ticks, negated for asks: on both sides the best level has the largest key and lies at the END, where
-most updates fall and little has to be moved. Quantities lie beside them in base units.
+most updates fall and little has to be moved. Quantities lie beside them: base units, or contracts where the contract
+is inverse.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def clear_levels(keys, n, key):
 
 @_jit
 def _worth(price, quantity, contract):
-    """Value of a level in quote currency; ``contract``: face value of one inverse contract, 0 for a linear one."""
+    """Value of a level in quote currency; ``contract``: ``Instrument.face_value``, 0 for a linear one."""
     return quantity * contract if contract > 0.0 else price * quantity
 
 

@@ -282,7 +282,7 @@ class Engine:
 
     Parameters
     ----------
-    instrument : tick, lot and kind of contract
+    instrument : tick, lot, kind and value of a contract
     config : windows and memories
     book_levels : levels kept per side
     """

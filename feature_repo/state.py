@@ -160,7 +160,7 @@ def _settle(s: np.void, instrument: Instrument, config: EngineDefaults) -> None:
     s["tick"] = instrument.tick
     # Dividing whole numbers gives the very double that the decimal price parses to; multiplying by 0.01 may not.
     s["inv"] = inverse_tick if inverse_tick > 0 and abs(inverse_tick * instrument.tick - 1.0) < 1e-9 else 0.0
-    s["contract"] = _INVERSE_CONTRACT_USD if instrument.inverse else 0.0
+    s["contract"] = instrument.face_value
     s["z_floor"] = instrument.lot
     s["z_decay"] = 0.5 ** (WINDOW_NS / SECOND_NS / config.z_half_life_s)
     s["z_clip"] = config.z_clip
@@ -175,7 +175,3 @@ def _settle(s: np.void, instrument: Instrument, config: EngineDefaults) -> None:
     s["bar_ns"] = config.atr_bar_s * SECOND_NS
     s["atr_n"] = config.atr_bars
     s["hours"] = sum(1 << hour for low, high in config.handover_hours_utc for hour in range(low, high))
-
-
-_INVERSE_CONTRACT_USD = 10.0
-"""Face value of one contract of the inverse perpetuals in the instrument table."""

@@ -36,8 +36,11 @@ def _known(bid, ask, i):
 
 
 @_jit
-def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, latency, size, lot, end):
-    """Sliced IOC -> (outcome so far, first fill at the exchange, mean price, last response)."""
+def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, latency, size, lot, contract, end):
+    """Sliced IOC -> (outcome so far, first fill at the exchange, mean price, last response).
+
+    Inverse contracts cost coins, face value / price each: their mean price is the harmonic one.
+    """
     qty = 0.0
     paid = 0.0
     t_fill = np.int64(-1)
@@ -47,7 +50,8 @@ def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, lat
         j = _last_at(q_exch, send + latency)
         if send + latency > end or not _known(bid, ask, i) or not _known(bid, ask, j):
             return INVALID, t_fill, np.nan, send
-        want = min(size / n / (0.5 * (bid[i] + ask[i])), ask_qty[i] if side > 0 else bid_qty[i])
+        worth = contract if contract > 0.0 else 0.5 * (bid[i] + ask[i])
+        want = min(size / n / worth, ask_qty[i] if side > 0 else bid_qty[i])
         if lot > 0.0:
             want = np.floor(want / lot + 1e-6) * lot
         if not want > 0.0:
@@ -55,11 +59,12 @@ def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, lat
         if t_fill < 0:
             t_fill = send + latency
         qty += want
-        paid += want * (ask[j] if side > 0 else bid[j])
+        px = ask[j] if side > 0 else bid[j]
+        paid += want / px if contract > 0.0 else want * px
     last = t_send + (n - 1) * gap + 2 * latency
     if qty == 0.0:
         return UNFILLED, t_fill, np.nan, last
-    return TIMEOUT, t_fill, paid / qty, last
+    return TIMEOUT, t_fill, qty / paid if contract > 0.0 else paid / qty, last
 
 
 @_jit
@@ -192,6 +197,7 @@ def label_spans(
     expiry,
     size,
     lot,
+    contract,
     end,
     outcome,
     t_fill,
@@ -199,7 +205,10 @@ def label_spans(
     entry_px,
     exit_px,
 ):
-    """Fill the last five arrays for candidates that send their first order at ``t_send`` (all arrays [N])."""
+    """Fill the last five arrays for candidates that send their first order at ``t_send`` (all arrays [N]).
+
+    contract : quote value of one inverse contract, 0 for a linear one
+    """
     for k in range(t_send.shape[0]):
         s = side[k]
         outcome[k] = INVALID
@@ -218,8 +227,9 @@ def label_spans(
             seen = filled + latency
         else:
             code, filled, px, seen = _take(
-                q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send[k], s, slices, gap, latency, size, lot, end
-            )
+                q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send[k], s, slices, gap, latency, size, lot, contract,
+                end,
+            )  # fmt: skip
         if code != TIMEOUT:
             outcome[k] = code
             t_end[k] = filled if maker[k] else seen

@@ -6,6 +6,10 @@ Timing, shared to the nanosecond with the shadow run. An order leaves at local t
 it leaves. Barriers lie around the size-weighted entry price and are watched on the quotes as they arrive locally, on
 the exit side of the book, from the answer to the last slice on. The exit leaves at once. The horizon counts from the
 first fill. The outcome is the barrier that was touched; gross is fill to fill.
+
+An inverse contract is bought and sold for coins, face value / price each. Its return is that of the coins put in, and
+so a long earns 1 - entry / exit of its notional, where a linear one earns exit / entry - 1. Barriers are prices for
+both.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ LABEL_DTYPE = np.dtype(
         ("t_end_ns", "i8"),  # exit fill, exchange time; end of rest where unfilled
         ("entry_px", "f8"),  # quote currency; NaN where y < 0
         ("exit_px", "f8"),
-        ("gross_bps", "f8"),  # fill to fill, of the entry notional; NaN where y < 0
+        ("gross_bps", "f8"),  # fill to fill, of the entry notional (inverse: in coin); NaN where y < 0
         ("net_bps", "f8"),  # less the fees of both legs
         ("weight", "f8"),  # average uniqueness; 0 where y < 0
     ]
@@ -130,11 +134,12 @@ def _round_passive(price: np.ndarray, side: np.ndarray, tick: float) -> np.ndarr
     return np.where(side > 0, np.floor(ticks + 1e-6), np.ceil(ticks - 1e-6)) * tick
 
 
-def _finish(out: np.ndarray, side: np.ndarray, maker: np.ndarray, fee: FeeTier | None) -> None:
+def _finish(out: np.ndarray, side: np.ndarray, maker: np.ndarray, fee: FeeTier | None, inverse: bool) -> None:
     """Returns from prices; y from outcomes."""
     out["y"] = np.select([out["outcome"] == TARGET, out["outcome"] <= TIMEOUT], [1, 0], -1)
-    ratio = out["exit_px"] / out["entry_px"]
-    out["gross_bps"] = side * (ratio - 1.0) * 1e4
+    # What the exit turns over for each unit of what the entry did: quote currency, or coins.
+    ratio = out["entry_px"] / out["exit_px"] if inverse else out["exit_px"] / out["entry_px"]
+    out["gross_bps"] = side * ((1.0 - ratio) if inverse else (ratio - 1.0)) * 1e4
     maker_bps, taker_bps = (fee.maker_bps, fee.taker_bps) if fee is not None else (0.0, 0.0)
     out["net_bps"] = out["gross_bps"] - np.where(maker, maker_bps, taker_bps) - taker_bps * ratio
 
@@ -154,6 +159,7 @@ def _run(
     latency_ns: int,
     slices: int,
     lot: float,
+    face_value: float,
     fee: FeeTier | None,
     end_ns: int | None,
     progress: Callable[[float], None] | None,
@@ -174,14 +180,14 @@ def _run(
             *q, *t, t_send[part], side[part], R_bps[part], price[part], maker[part],
             float(label.R_target), float(label.R_stop), np.int64(horizon_ns), np.int64(latency_ns), np.int64(slices),
             np.int64(order.slice_gap_ms * MS_NS), np.int64(order.maker_expiry_ms * MS_NS), float(order.base_size_usd),
-            float(lot), np.int64(end), columns["outcome"][part], columns["t_fill_ns"][part], columns["t_end_ns"][part],
-            columns["entry_px"][part], columns["exit_px"][part],
+            float(lot), float(face_value), np.int64(end), columns["outcome"][part], columns["t_fill_ns"][part],
+            columns["t_end_ns"][part], columns["entry_px"][part], columns["exit_px"][part],
         )  # fmt: skip
         if progress is not None:
             progress(min(1.0, (lo + _CHUNK) / n))
     for name, values in columns.items():
         out[name] = values
-    _finish(out, side, maker, fee)
+    _finish(out, side, maker, fee, inverse=face_value > 0.0)
     kept = out["y"] >= 0
     out["weight"][kept] = average_uniqueness(out["t_fill_ns"][kept], out["t_end_ns"][kept])
     return out
@@ -202,6 +208,7 @@ def tri_barrier_label(
     trades: np.ndarray | None = None,
     fee: FeeTier | None = None,
     order: OrderDefaults = ORDER,
+    face_value: float = 0.0,
     end_ns: int | None = None,
 ) -> Label:
     """Label one entry.
@@ -221,6 +228,7 @@ def tri_barrier_label(
     trades : maker only: tape events of kind TRADE, or a structured array with exch_ts, px, qty, side
     fee : net equals gross without one
     order : base size, slices and expiry
+    face_value : quote value of one inverse contract (`Instrument.face_value`); 0: the contract is linear
     end_ns : end of the tape, local clock; by default the last quote or trade. Nothing after it is known: a span that
         reaches past it is invalid, not a time-out
 
@@ -247,8 +255,8 @@ def tri_barrier_label(
     row = _run(
         quotes, trades, t, t, np.array([side], np.int64), np.array([R_bps], float),
         np.array([np.nan if price is None else price], float), maker, label=label, order=order,
-        latency_ns=int(latency_ns), slices=order.ioc_slices if style == "ioc" else 1, lot=0.0, fee=fee,
-        end_ns=end_ns, progress=None,
+        latency_ns=int(latency_ns), slices=order.ioc_slices if style == "ioc" else 1, lot=0.0,
+        face_value=float(face_value), fee=fee, end_ns=end_ns, progress=None,
     )[0]  # fmt: skip
     return Label(*row.item())
 
@@ -273,7 +281,8 @@ def label_candidates(
     candidates : of one symbol, any order of time
     fee : charged on both legs (maker entry: maker and taker)
     label, order : barriers and execution; the first order leaves ``order.compute_ms`` after t_k
-    instrument : with it, slices are cut to whole lots and limits to ticks, exactly as the shadow run does
+    instrument : with it, slices are cut to whole lots and limits to ticks, exactly as the shadow run does; an inverse
+        one is reckoned in coin. Without it the contract is taken for a linear one
     end_ns : end of the tape on the local clock; by default the last quote or trade
     progress : called with the fraction done
 
@@ -300,5 +309,6 @@ def label_candidates(
         quotes, trades, ts, ts + order.compute_ms * MS_NS, side, np.array([c.R_bps for c in candidates], float), price,
         np.array([c.entry == Entry.MAKER for c in candidates], bool), label=label, order=order,
         latency_ns=order.order_latency_ms * MS_NS, slices=order.ioc_slices,
-        lot=0.0 if instrument is None else instrument.lot, fee=fee, end_ns=end_ns, progress=progress,
+        lot=0.0 if instrument is None else instrument.lot,
+        face_value=0.0 if instrument is None else instrument.face_value, fee=fee, end_ns=end_ns, progress=progress,
     )  # fmt: skip

@@ -33,7 +33,7 @@ class Reason(Enum):
     EV = "ev"
     MODEL_ERROR = "model_error"  # the graph failed or its answer is no probability
     P_BELOW_TAU = "p_below_tau"
-    SIZE_TOO_SMALL = "size_too_small"
+    SIZE_TOO_SMALL = "size_too_small"  # below one lot, or below the least order that the venue takes
 
 
 @dataclass(frozen=True, slots=True)

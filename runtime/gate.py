@@ -79,6 +79,8 @@ class _Gate:
         symbol: str,
         tick: float,
         lot: float,
+        face_value: float,
+        min_notional: float,
         base_size: float,
         T: int,
         source: WindowSource | None,
@@ -88,10 +90,14 @@ class _Gate:
         for name, value in (("tick", tick), ("lot", lot), ("base_size", base_size)):
             if not 0 < value < math.inf:
                 raise InputError(f"{name} = {value}", "a positive number", f"Give the {name} of {symbol}")
+        for name, value in (("face_value", face_value), ("min_notional", min_notional)):
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name} = {value}", "zero or a positive number", f"Give the {name} of {symbol}")
         if not (math.isfinite(fee.maker_bps) and math.isfinite(fee.taker_bps)):
             raise InputError(f"the fee tier {fee}", "finite fees in bps", "Give a tier of feature_repo/instruments.py")
         self.profile: Profile = PROFILES[profile]
         self.fee, self.symbol, self.tick, self.lot = fee, symbol, float(tick), float(lot)
+        self.face_value, self.min_notional = float(face_value), float(min_notional)
         self.base_size, self.source = float(base_size), source
         self.last_error: str | None = None
         """What the latest exception inside said; for the log, never for control."""
@@ -154,8 +160,13 @@ class _Gate:
 
     def _verdict(self, candidate: Candidate, window: _Window, breakeven: float) -> _Outcome:
         """What follows when every guard passed."""
-        size = round_to_lot(self.base_size, float(candidate.price), self.lot)
+        size = self._whole_lots(self.base_size, candidate)
         return _Outcome(judge(Answer(p=math.nan, floor=math.nan, size=size), asked=False), math.nan, size, breakeven)
+
+    def _whole_lots(self, notional: float, candidate: Candidate) -> float:
+        """What of a notional can be ordered; 0 where the venue would refuse it."""
+        price = float(candidate.price)
+        return round_to_lot(notional, price, self.lot, face_value=self.face_value, min_notional=self.min_notional)
 
     def _inputs(self, candidate: Candidate, now_ns: int, window: _Window) -> GuardInputs:
         row = window.row
@@ -229,7 +240,8 @@ class GuardsOnly(_Gate):
     ----------
     profile : "A", "B" or "C"
     fee : both legs are priced with it
-    symbol, tick, lot : of the instrument; tick in quote currency, lot in base units
+    symbol, tick, lot : of the instrument; tick in quote currency, lot in base units (inverse: contracts)
+    face_value, min_notional : of the instrument, quote currency; 0 for a linear contract, and without a least order
     base_size : notional, quote currency
     T : rows of a window
     source : where ``allow`` reads windows; ``decide`` needs none
@@ -243,13 +255,16 @@ class GuardsOnly(_Gate):
         symbol: str,
         tick: float,
         lot: float,
+        face_value: float = 0.0,
+        min_notional: float = 0.0,
         base_size: float = ORDER.base_size_usd,
         T: int = MODEL.T,
         source: WindowSource | None = None,
     ) -> None:
         super().__init__(
-            profile=profile, fee=fee, symbol=symbol, tick=tick, lot=lot, base_size=base_size, T=T, source=source
-        )
+            profile=profile, fee=fee, symbol=symbol, tick=tick, lot=lot, face_value=face_value,
+            min_notional=min_notional, base_size=base_size, T=T, source=source,
+        )  # fmt: skip
 
 
 class MetaFilter(_Gate):
@@ -279,6 +294,8 @@ class MetaFilter(_Gate):
             symbol=manifest.symbol,
             tick=facts.tick,
             lot=facts.lot,
+            face_value=facts.face_value,
+            min_notional=facts.min_notional,
             base_size=base_size,
             T=manifest.T,
             source=source,
@@ -333,7 +350,7 @@ class MetaFilter(_Gate):
         except Exception as e:  # fail closed: whatever the graph raises
             self._note(e)
             p = math.nan
-        size = round_to_lot(size_usd(self.base_size, p, self.tau), float(candidate.price), self.lot)
+        size = self._whole_lots(size_usd(self.base_size, p, self.tau), candidate)
         # A NaN break-even makes every comparison false, and so denies.
         floor = self.tau if not self._breakeven_guard or breakeven <= self.tau else breakeven
         reason = judge(Answer(p=p, floor=floor, size=size))

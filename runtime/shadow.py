@@ -2,7 +2,8 @@
 
 Execution timing is that of the labels (meta_models/labels.py). One pass serves all parents at once, because fills do
 not consume the replayed depth and parents do not meet each other; the kernel shows their state machine. Quantities and
-prices come from hftbacktest; the account of each parent (fees, slippage, funding) is kept here.
+prices come from hftbacktest; the account of each parent (fees, slippage, funding) is kept here: in quote currency, and
+for an inverse contract in coin, of which one contract is worth face value / price.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def replay(
     Parameters
     ----------
     hft_events : EVENT_DTYPE [E] from ``to_hftbacktest``
-    instrument : tick and lot; linear contracts only
+    instrument : tick, lot, kind and value of a contract
     orders : ORDER_DTYPE [N], any order of time
     fee : charged on each leg's own notional
     exit : "label" (all out at target, stop or horizon) or "runner": half out at the target, the rest behind a stop at
@@ -129,10 +130,11 @@ def replay(
         one_at_a_time,
         instrument.tick,
         instrument.lot,
+        instrument.face_value,
     )
     settled = np.sort(np.array([] if funding is None else funding, FUNDING_DTYPE), order="t_ns")
     _drive(events, instrument, fee, rule, parents, settled, progress)
-    out[by_time] = _account(parents, fee)
+    out[by_time] = _account(parents, fee, instrument.inverse)
     last = int(events["local_ts"].max())
     _forget(out, out["t_end_ns"] > last)
     if blind is not None and len(blind):
@@ -151,11 +153,10 @@ def _drive(
 ) -> None:
     """Run the kernel over the tape in steps. ``events`` stays referenced here for as long as the backtest lives."""
     latency = int(rule["latency"][0])
+    kind = BacktestAsset().data([events])
+    kind = kind.inverse_asset(instrument.contract_value) if instrument.inverse else kind.linear_asset(1.0)
     asset = (
-        BacktestAsset()
-        .data([events])
-        .linear_asset(1.0)
-        .constant_order_latency(latency, latency)
+        kind.constant_order_latency(latency, latency)
         .risk_adverse_queue_model()
         .no_partial_fill_exchange()
         .trading_value_fee_model(fee.maker_bps * 1e-4, fee.taker_bps * 1e-4)
@@ -197,10 +198,6 @@ def _check_events(events: np.ndarray) -> np.ndarray:
 def _check_orders(orders: np.ndarray, instrument: Instrument, exit: str, order: OrderDefaults) -> None:
     if exit not in ("label", "runner"):
         raise InputError(f"exit {exit!r}", "'label' or 'runner'", "Choose one of them")
-    if instrument.inverse:
-        raise InputError(
-            f"{instrument.symbol} is an inverse contract", "a linear one", "Replay the linear contract of the same coin"
-        )
     if order.maker_expiry_ms < 2 * order.order_latency_ms or order.ioc_slices < 1:
         raise InputError(
             f"{order.ioc_slices} slices, a maker expiry of {order.maker_expiry_ms} ms and an order latency of "
@@ -249,8 +246,11 @@ def _empty(n: int) -> np.ndarray:
     return out
 
 
-def _account(p: np.ndarray, fee: FeeTier) -> np.ndarray:
-    """One TRADE row a parent: gross from mids, costs apart, all in bps of the entry notional."""
+def _account(p: np.ndarray, fee: FeeTier, inverse: bool) -> np.ndarray:
+    """One TRADE row a parent: gross from mids, costs apart, all in bps of the entry notional.
+
+    The coins of an inverse contract get fewer as its price rises: a long has put in more than it takes out.
+    """
     out = _empty(len(p))
     out["status"], out["t_end_ns"] = p["status"], p["t_end"]
     out["outcome"] = np.select(
@@ -260,9 +260,14 @@ def _account(p: np.ndarray, fee: FeeTier) -> np.ndarray:
     f, o = p[ok], out[ok]
     scale = 1e4 / f["paid"]
     o["t_fill_ns"], o["qty"] = f["t_fill"], f["qty"]
-    o["entry_px"], o["exit_px"] = f["paid"] / f["qty"], f["got"] / f["qty"]
-    o["gross_bps"] = f["side"] * (f["mid_exit"] - f["mid"] * f["qty"]) * scale
-    o["slip_bps"] = o["gross_bps"] - f["side"] * (f["got"] - f["paid"]) * scale
+    if inverse:
+        o["entry_px"], o["exit_px"] = f["qty"] / f["paid"], f["qty"] / f["got"]
+        o["gross_bps"] = f["side"] * (f["qty"] / f["mid"] - f["mid_exit"]) * scale
+        o["slip_bps"] = o["gross_bps"] - f["side"] * (f["paid"] - f["got"]) * scale
+    else:
+        o["entry_px"], o["exit_px"] = f["paid"] / f["qty"], f["got"] / f["qty"]
+        o["gross_bps"] = f["side"] * (f["mid_exit"] - f["mid"] * f["qty"]) * scale
+        o["slip_bps"] = o["gross_bps"] - f["side"] * (f["got"] - f["paid"]) * scale
     o["fee_bps"] = np.where(f["maker"] == 1, fee.maker_bps, fee.taker_bps) + fee.taker_bps * f["got"] / f["paid"]
     o["funding_bps"] = f["side"] * f["funding"] / f["qty"] * 1e4
     o["net_bps"] = o["gross_bps"] - o["slip_bps"] - o["fee_bps"] - o["funding_bps"]

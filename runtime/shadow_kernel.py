@@ -32,6 +32,18 @@ def _lots(qty, lot):
 
 
 @njit
+def _size(notional, price, r):
+    """Quantity of a notional: base units, or inverse contracts."""
+    return notional / (r.contract if r.contract > 0.0 else price)
+
+
+@njit
+def _worth(qty, price, contract):
+    """What a quantity is paid with: quote currency, or (inverse) coins in units of one contract's face value."""
+    return qty / price if contract > 0.0 else qty * price
+
+
+@njit
 def _submit(hbt, c, side, price, qty, time_in_force):
     """Send a limit order and return its id."""
     c.order_id += 1
@@ -74,7 +86,7 @@ def _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c):
             _done(p, NO_DATA)
             return
         best = ask_qty if p.side > 0 else bid_qty
-        qty = _lots(min(p.notional / r.slices / (0.5 * (bid + ask)), best), r.lot)
+        qty = _lots(min(_size(p.notional / r.slices, 0.5 * (bid + ask), r), best), r.lot)
         if qty > 0.0:
             ids[p.sent] = _take(hbt, c, p.side, qty, bid, ask, r.tick)
         # Also where nothing was sent: the watch starts when the answer would have come.
@@ -91,7 +103,7 @@ def _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c):
                 status, qty, price, exch = _answer(hbt, ids[s])
                 if status == FILLED:
                     p.qty += qty
-                    p.paid += qty * price
+                    p.paid += _worth(qty, price, r.contract)
                     p.t_fill = exch if p.t_fill < 0 else p.t_fill
     if not waiting:
         if p.qty > 0.0:
@@ -116,7 +128,7 @@ def _rest(hbt, p, now, bid, ask, r, c):
             price = bid
         elif p.side < 0 and price < bid + half:
             price = ask
-        qty = _lots(p.notional / price, r.lot)
+        qty = _lots(_size(p.notional, price, r), r.lot)
         if not qty > 0.0:
             p.t_end = now
             _done(p, UNFILLED)
@@ -128,7 +140,7 @@ def _rest(hbt, p, now, bid, ask, r, c):
     status, qty, price, exch = _answer(hbt, p.order_id)
     if status == FILLED:
         p.qty = qty
-        p.paid = qty * price
+        p.paid = _worth(qty, price, r.contract)
         p.t_fill = exch
         p.order_id = 0
         p.phase = _WATCH
@@ -159,7 +171,7 @@ def _watch(p, now, bid, ask, r):
         p.left = p.qty
         p.deadline = p.t_fill + r.horizon
         p.due = _NEVER
-    entry = p.paid / p.qty
+    entry = p.qty / p.paid if r.contract > 0.0 else p.paid / p.qty
     known = bid > 0.0 and ask > 0.0
     mid = 0.5 * (bid + ask)
     if known:
@@ -200,8 +212,8 @@ def _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate):
             return
         status, qty, price, exch = _answer(hbt, p.order_id)
         if status == FILLED:
-            p.got += qty * price
-            p.mid_exit += qty * p.trigger_mid
+            p.got += _worth(qty, price, r.contract)
+            p.mid_exit += _worth(qty, p.trigger_mid, r.contract)
             p.left -= qty
             p.goal -= qty
             p.t_end = exch

@@ -45,8 +45,9 @@ TRADE_DTYPE = np.dtype(
         ("t_end_ns", "i8"),  # last fill of the exit, exchange time; end of the attempt where unfilled
         ("entry_px", "f8"),  # size-weighted, quote currency
         ("exit_px", "f8"),
-        ("qty", "f8"),  # base units
-        ("gross_bps", "f8"),  # mid at decision to mid at the exit's trigger; all bps are of the entry notional
+        ("qty", "f8"),  # base units; contracts where they are inverse
+        # Mid at decision to mid at the exit's trigger; all bps are of the entry notional (inverse: in coin).
+        ("gross_bps", "f8"),
         ("slip_bps", "f8"),  # both legs against those mids; negative is an improvement
         ("fee_bps", "f8"),
         ("funding_bps", "f8"),  # positive is paid
@@ -77,18 +78,18 @@ PARENT_DTYPE = np.dtype(
         ("deadline", "i8"),
         ("mid", "f8"),  # at the decision
         ("qty", "f8"),
-        ("paid", "f8"),  # sum of quantity x price
+        ("paid", "f8"),  # sum of what the fills are worth: quantity x price, inverse quantity / price
         ("left", "f8"),
         ("goal", "f8"),  # still to be sold in this exit
         ("got", "f8"),
-        ("mid_exit", "f8"),  # sum of quantity x mid at the exit's trigger
+        ("mid_exit", "f8"),  # the same at the mid of the exit's trigger
         ("trigger_mid", "f8"),
         ("half", "i8"),
         ("peak", "f8"),
         ("funding", "f8"),  # sum of quantity x rates while held
     ]
 )
-"""One parent order. Times in ns, prices in quote currency, quantities in base units."""
+"""One parent order. Times in ns, prices in quote currency, quantities in base units or inverse contracts."""
 
 RULE_DTYPE = np.dtype(
     [
@@ -104,6 +105,7 @@ RULE_DTYPE = np.dtype(
         ("single", "i8"),  # one parent at a time
         ("tick", "f8"),
         ("lot", "f8"),
+        ("contract", "f8"),  # quote value of one inverse contract, 0 for a linear one
     ]
 )
 

@@ -90,15 +90,24 @@ def _at(levels: list, i: int):
     return levels[i] if i < len(levels) else None
 
 
-def _walk(levels: list[tuple[int, float]], tick: float, size: float, mid: float) -> float:
-    """Average price of buying ``size`` quote currency level by level, against the mid in bps."""
-    base, left = 0.0, size
+def _value(instrument: Instrument, price: float, quantity: float) -> float:
+    """Quote currency: a contract of an inverse one is worth the same at any price."""
+    return quantity * instrument.contract_value if instrument.inverse else price * quantity
+
+
+def _walk(levels: list[tuple[int, float]], instrument: Instrument, size: float, mid: float) -> float:
+    """Average price of buying ``size`` quote currency level by level, against the mid in bps.
+
+    It is the money spent for each coin received, for either kind of contract.
+    """
+    coins, left = 0.0, size
     for ticks, quantity in levels:
-        price = ticks * tick
-        if price * quantity >= left:
-            return abs(size / (base + left / price) - mid) / mid * 1e4
-        base += quantity
-        left -= price * quantity
+        price = ticks * instrument.tick
+        value = _value(instrument, price, quantity)
+        if value >= left:
+            return abs(size / (coins + left / price) - mid) / mid * 1e4
+        coins += value / price
+        left -= value
     return math.inf
 
 
@@ -137,7 +146,7 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
                     raw["vol"][k] += qty
                     raw["dcvd"][k] += qty if is_bid else (-qty if is_ask else 0.0)
                 elif kind == LIQUIDATION:
-                    forced.append((local, px * qty * is_bid, px * qty * is_ask))
+                    forced.append((local, _value(instrument, px, qty) * is_bid, _value(instrument, px, qty) * is_ask))
                 elif kind == FUNDING:
                     fundings.append((local, float(e["fval"])))
                 elif kind == GAP:
@@ -185,12 +194,12 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
             (b, bq), (a, aq) = bids[0], asks[0]
             mid = (a + b) / 2 * tick
             best[k] = b * tick, a * tick, bq, aq
-            below, above = (sum(p * tick * q for p, q in side[:5]) for side in (bids, asks))
+            below, above = (sum(_value(instrument, p * tick, q) for p, q in side[:5]) for side in (bids, asks))
             raw["mid"][k], raw["spread"][k] = mid, (a - b) * tick / mid * 1e4
             raw["depth"][k], raw["imbalance"][k] = below + above, (below - above) / (below + above)
             raw["micro"][k] = ((b * tick * aq + a * tick * bq) / (bq + aq) - mid) / mid * 1e4
-            raw["buy"][k] = _walk(asks, tick, ORDER.base_size_usd, mid)
-            raw["sell"][k] = _walk(bids, tick, ORDER.base_size_usd, mid)
+            raw["buy"][k] = _walk(asks, instrument, ORDER.base_size_usd, mid)
+            raw["sell"][k] = _walk(bids, instrument, ORDER.base_size_usd, mid)
 
     ok = np.array([s is not None for s in since])
     valid = np.array([s is not None and t - s >= config.warm_up_s * S for s, t in zip(since, times, strict=True)])

@@ -37,8 +37,12 @@ def oracle_label(
     size=10_000.0,
     limit=None,
     expiry=0,
+    face=0.0,
 ):
-    """(outcome, t_fill, entry_px, exit_px); the last three are None without a label. ``limit`` makes it a maker."""
+    """(outcome, t_fill, entry_px, exit_px); the last three are None without a label. ``limit`` makes it a maker.
+
+    ``face``: quote value of one inverse contract. Its mean price is money spent for each coin received.
+    """
     if math.isnan(R_bps):
         return NOTHING
     enter = "ask" if side > 0 else "bid"
@@ -50,10 +54,14 @@ def oracle_label(
             there = in_force(quotes, "exch_ts", t_send + s * gap + latency)
             if here is None or there is None or t_send + s * gap + latency > end:
                 return NOTHING
-            want = min(size / slices / ((here["bid"] + here["ask"]) / 2), here[enter + "_qty"])
+            one = face if face else (here["bid"] + here["ask"]) / 2
+            want = min(size / slices / one, here[enter + "_qty"])
             fills.append((t_send + s * gap + latency, want, there[enter]))
         t_fill = fills[0][0]
-        entry = sum(w * p for _, w, p in fills) / sum(w for _, w, _ in fills)
+        if face:
+            entry = sum(w * face for _, w, _ in fills) / sum(w * face / p for _, w, p in fills)
+        else:
+            entry = sum(w * p for _, w, p in fills) / sum(w for _, w, _ in fills)
         watch = t_send + (slices - 1) * gap + 2 * latency
     else:
         t_fill = rest(quotes, trades, t_send, side, limit, latency, expiry, end)

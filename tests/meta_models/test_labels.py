@@ -77,6 +77,32 @@ def test_both_inside_one_event_is_a_stop():
     assert long((4000, 98.0, 98.1), (4000, 102.0, 102.1)).outcome == STOP
 
 
+def test_an_inverse_contract_earns_coins():
+    q = quotes(START, (4000, 110.0, 110.1), LATE)
+    kw = {"R_bps": 100.0, "latency_ns": 20 * MS, "entry": "taker", "fee": FEE, "face_value": 10.0}
+    got = tri_barrier_label(q, 1000 * MS, 1, **kw)
+    # 1,000 contracts of 10 dollars: 99.90 coins go in at 100.1, 90.91 come back at 110.
+    bought, sold = 10_000 / 100.1, 10_000 / 110.0
+    assert (got.outcome, got.entry_px, got.exit_px) == (TARGET, 100.1, 110.0)
+    assert got.gross_bps == pytest.approx((bought - sold) / bought * 1e4, rel=1e-12)
+    assert got.gross_bps == pytest.approx((1 - 100.1 / 110.0) * 1e4, rel=1e-12)
+    fees = 5e-4 * (bought + sold)
+    assert got.net_bps == pytest.approx((bought - sold - fees) / bought * 1e4, rel=1e-12)
+    short = tri_barrier_label(q, 1000 * MS, -1, **kw)
+    assert (short.outcome, short.entry_px, short.exit_px) == (STOP, 100.0, 110.1)
+    assert short.gross_bps == pytest.approx(-(1 - 100.0 / 110.1) * 1e4, rel=1e-12)
+
+
+def test_slices_of_an_inverse_contract_are_whole_contracts_at_their_harmonic_mean():
+    q = quotes(START, (1150, 100.0, 100.2, 500.0, 10.0), (1300, 100.0, 100.4, 500.0, 500.0), LATE)
+    facts = Instrument("binance_coinm", "ETHUSD_PERP", 0.01, 1.0, 8, inverse=True, contract_value=10.0)
+    (got,) = label_candidates(q, trades(), [candidate(1000 * MS, R_bps=300.0)], FEE, instrument=facts)
+    # A third of 10,000 is 333 whole contracts of 10; the second slice sees 10 of them.
+    contracts, px = np.array([333.0, 10.0, 333.0]), np.array([100.1, 100.2, 100.4])
+    assert got["entry_px"] == pytest.approx(contracts.sum() / (contracts / px).sum(), rel=1e-12)
+    assert got["gross_bps"] == pytest.approx((1 - got["entry_px"] / 100.0) * 1e4, rel=1e-9)
+
+
 def test_nothing_is_judged_before_the_answer_is_back():
     # Local 1039 is before the answer at 1040; the quote is still in force at 1040 in the second case only.
     assert long((1030, 102.0, 102.1), (1039, 100.0, 100.1)).outcome == TIMEOUT

@@ -57,7 +57,7 @@ def as_lists(q):
 SCALE = MS // 100  # the toy clock ticks in 10 us, so that a horizon of whole ms is 100 ticks
 
 
-def check(q, t, o, style):
+def check(q, t, o, style, face=0.0):
     q, t = q.copy(), t.copy()
     for name in ("local_ts", "exch_ts"):
         q[name] *= SCALE
@@ -71,10 +71,11 @@ def check(q, t, o, style):
     want = oracle_label(
         as_lists(q), as_lists(t), t_send=t_send, side=o["side"], R_bps=o["R_bps"], latency=latency, horizon=MS, end=end,
         slices=slices, gap=o["gap_ms"] * MS, size=o["size"], limit=limit, expiry=MS,
+        face=face,
     )  # fmt: skip
     got = tri_barrier_label(
         q, t_send, o["side"], horizon_ms=1, R_bps=o["R_bps"], latency_ns=latency, entry=style, price=limit, trades=t,
-        order=order, end_ns=end,
+        order=order, face_value=face, end_ns=end,
     )  # fmt: skip
     assert got.outcome == want[0]
     if want[1] is not None:
@@ -85,9 +86,9 @@ def check(q, t, o, style):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["taker", "ioc", "maker"]))
-def test_equals_the_oracle(seed, style):
-    check(*tape_of(seed), style)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["taker", "ioc", "maker"]), st.sampled_from([0.0, 700.0]))
+def test_equals_the_oracle(seed, style, face):
+    check(*tape_of(seed), style, face)
 
 
 def test_the_random_tapes_reach_every_outcome():

@@ -10,7 +10,7 @@ import pytest
 from feature_repo.constants import ORDER
 from feature_repo.errors import InputError
 from feature_repo.events import BUY, DEPTH, EVENT_DTYPE, EXCH, LOCAL, SELL, TRADE
-from feature_repo.instruments import INSTRUMENTS, FeeTier, Instrument
+from feature_repo.instruments import INSTRUMENTS, FeeTier
 from feature_repo.table import QUOTE_DTYPE
 from runtime.candidate import Entry
 from runtime.shadow import BUSY, NO_DATA, OK, ORDER_DTYPE, TRADE_DTYPE, UNFILLED, blind_spans, replay
@@ -276,7 +276,5 @@ def test_settings_that_cannot_be_used():
         run(rally(), (1000, 1), exit="hold")
     with pytest.raises(InputError, match="expiry"):
         run(rally(), (1000, 1), order=replace(ONE, maker_expiry_ms=30))
-    with pytest.raises(InputError, match="inverse"):
-        replay(rally().events(), Instrument("x", "y", 0.01, 1.0, 8, inverse=True), orders((1000, 1)), fee=FEE)
     with pytest.raises(InputError, match="to_hftbacktest"):
         replay(rally().events()[:0], ETH, orders((1000, 1)), fee=FEE)

@@ -20,12 +20,13 @@ from numba.core import config
 __all__ = ["cache_folder", "kernel_jit"]
 
 
-def kernel_jit(*sources: str | Path) -> Callable[[Callable[..., Any]], Any]:
+def kernel_jit(*sources: str | Path, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Decorator ``@njit(cache=True)`` whose cache is keyed by the text of ``sources``.
 
     Parameters
     ----------
     sources : the file of the kernel and the files of every jitted function it calls, directly or not
+    nogil : other threads run meanwhile, for kernels that share nothing with them
     """
     folder = str(cache_folder(*sources))
 
@@ -34,7 +35,7 @@ def kernel_jit(*sources: str | Path) -> Callable[[Callable[..., Any]], Any]:
         before = config.CACHE_DIR
         config.CACHE_DIR = folder
         try:
-            return numba.njit(cache=True)(function)
+            return numba.njit(cache=True, nogil=nogil)(function)
         finally:
             config.CACHE_DIR = before
 

@@ -1,47 +1,67 @@
 """Binance market data messages to tape rows: one parser for the live websocket and for its recording on disk.
 
-Spot, USD-M and COIN-M. Channels: depthUpdate, trade, aggTrade, bookTicker, forceOrder, markPriceUpdate and the bare
-REST depth snapshot. Reference: Binance API documentation, websocket market streams of the three venues.
+Spot, USD-M and COIN-M. Channels: depthUpdate, trade, aggTrade, bookTicker, forceOrder, markPriceUpdate, partial depth
+and the REST depth snapshot. Reference: Binance API documentation, websocket market streams of the three venues.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import orjson
 
-from ..constants import BASE_LATENCY_NS, MS_NS
+from ..constants import MS_NS
 from ..errors import InputError
 from ..events import (
     BUY,
-    DEPTH,
     DEPTH_BBO,
-    DEPTH_CLEAR,
-    DEPTH_SNAPSHOT,
     FUNDING,
-    GAP,
     LIQUIDATION,
     SELL,
     TRADE,
 )
 from ..instruments import instrument
-from .checks import BadRow, levels, number
+from .binance_book import BinanceBook
+from .binance_kinds import NOT_MODELLED, depth_stream, is_coinm
+from .checks import QTY_END, BadRow, levels, number
 from .rows import EventRows
-from .sequence import BookSequence, DepthDiff, Verdict
+from .sequence import DepthDiff, Verdict
 
-__all__ = ["NO_JSON", "BinanceParser"]
+__all__ = ["NO_JSON", "STEPS_BACK", "BinanceParser", "Progress"]
 
 NO_JSON = "the message is no JSON"
+STEPS_BACK = "local time steps back"
+"""The one reason for a bad row that does not cost its rows: they are kept, at the latest local time seen."""
 
-_COINM = re.compile(r"USD_(PERP|\d{6})$")
-_PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
+_CONTROL = {"result", "error", "code", "method", "generated"}
+_ID_END = 2**62
+_SETTLEMENT_END_MS = 9 * 10**12  # more does not fit in ns
 _FAR_NS = 86_400_000 * MS_NS
 _MS_END = 10**14  # a larger time is in us
+
+
+class Progress(NamedTuple):
+    """How far a parser is in the steady state: what the next plain message is judged by.
+
+    Attributes
+    ----------
+    local_ns, exch_ns : of the last message; exch_ns -1 where none has told the exchange's time
+    futures : None while the venue is a guess
+    book_id, book_exch_ns : u and time of the last diff applied; book_id -1 where the next one needs more than that
+    trade_kind, trade_id : of the last trade; None before the first
+    """
+
+    local_ns: int
+    exch_ns: int
+    futures: bool | None
+    book_id: int
+    book_exch_ns: int
+    trade_kind: str | None
+    trade_id: int
 
 
 class BinanceParser:
@@ -50,14 +70,20 @@ class BinanceParser:
     The venue and symbol are read off the messages. Rows keep the order of local time: a local clock that steps back is
     held at the latest time seen. Exchange time is the matching engine's (T) where the message has one, else the sending
     time (E). A message without any (spot bookTicker, spot snapshot) takes the exchange time of the message before it,
-    and before the first one local time less the base latency.
+    and 0 before the first one.
+
+    The book is that of the depth diffs, once one continues a REST snapshot. Until then partial depth (@depth5, 10, 20)
+    is the book where it is recorded, as differences between one message and the next: the top n levels and no more.
+    Without the stream's name partial depth of futures cannot be told from diffs, and spot's is a snapshot each time.
 
     Not market data, skipped and counted by name: trades of quantity zero, USD-M trades that are no MARKET trades
-    (insurance fund, ADL), partial depth streams (they are no diffs), aggTrade beside trade or the other way round
-    (the first seen counts, or volume would count twice), acknowledgements, and every stream not named above.
+    (insurance fund, ADL), partial depth beside diffs, a second partial depth stream, RPI depth, aggTrade beside trade
+    or the other way round (the first seen counts, or volume would count twice), acknowledgements, and the streams of
+    ``NOT_MODELLED``.
 
-    A message that cannot be used gives no rows and is counted in ``bad_rows``. A bad depthUpdate therefore shows as a
-    gap at the next one.
+    A message that cannot be used gives no rows and is counted in ``bad_rows``: one that is damaged, of a kind that
+    Binance does not have, or received before (a trade's id or a diff's u that does not exceed the last). A damaged
+    depthUpdate therefore shows as a gap at the next one. The exception is ``STEPS_BACK``.
 
     Attributes
     ----------
@@ -66,9 +92,8 @@ class BinanceParser:
     skipped, bad_rows : what was left out, by reason
     depth : what became of diffs and snapshots: depth_before_snapshot, depth_after_gap (held without a valid book),
         depth_replayed (held, then applied after a snapshot), depth_stale, snapshots, snapshots_redundant
-    local_backwards : messages whose local time was before that of an earlier one
+    trade_ids_missing : ids between the first and the last trade that were not received
     exch_ns : exchange time of the latest message, None if it had none; what a ClockOffset is fed with
-    rows_before_time : rows that were written before any message had an exchange time
     """
 
     def __init__(self) -> None:
@@ -77,16 +102,16 @@ class BinanceParser:
         self.messages: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.bad_rows: Counter[str] = Counter()
-        self.depth: Counter[str] = Counter()
-        self.local_backwards = 0
+        self.trade_ids_missing = 0
         self.exch_ns: int | None = None
-        self.rows_before_time = 0
         self._rows = EventRows()
-        self._sequence = BookSequence()
-        self._seen_snapshot = False
+        self._book = BinanceBook(self._rows)
+        self.depth = self._book.depth
+        self._stream = ""  # of the message at hand
         self._last_local_ns = 0
         self._last_exch_ns: int | None = None
         self._trade_kind: str | None = None
+        self._last_trade_id = -1
         self._sure = False
         self._handlers: dict[str, Callable[[dict[str, Any], int], None]] = {
             "depthUpdate": self._on_depth,
@@ -95,7 +120,14 @@ class BinanceParser:
             "bookTicker": self._on_ticker,
             "forceOrder": self._on_force_order,
             "markPriceUpdate": self._on_mark_price,
+            "snapshot": self._on_snapshot,
+            "partialDepth": self._on_partial,
         }
+
+    @property
+    def local_backwards(self) -> int:
+        """Messages whose local time was before that of an earlier one."""
+        return self.bad_rows[STEPS_BACK]
 
     def feed(self, local_ts_ns: int, payload: bytes) -> np.ndarray:
         """Take one message and give its rows.
@@ -112,7 +144,7 @@ class BinanceParser:
         Raises
         ------
         InputError
-            For a symbol that the instrument table lacks, or a second symbol.
+            For a symbol that the instrument table lacks, or a second symbol of the table.
         """
         self.parse(local_ts_ns, payload)
         return self.take()
@@ -131,6 +163,26 @@ class BinanceParser:
             return str(bad)
         return None
 
+    def progress(self) -> Progress:
+        """Where the parser is."""
+        return Progress(
+            self._last_local_ns,
+            -1 if self._last_exch_ns is None else self._last_exch_ns,
+            self.venue != "binance_spot" if self._sure else None,
+            *self._book.sequence.steady,
+            self._trade_kind,
+            self._last_trade_id,
+        )
+
+    def advance(self, to: Progress, *, trade_ids_missing: int) -> None:
+        """Take it that plain messages were read elsewhere up to here; their rows and counters are the caller's."""
+        self._last_local_ns = to.local_ns
+        self._last_exch_ns = None if to.exch_ns < 0 else to.exch_ns
+        if to.book_id >= 0:
+            self._book.sequence.advance(to.book_id, to.book_exch_ns)
+        self._last_trade_id = to.trade_id
+        self.trade_ids_missing += trade_ids_missing
+
     def _dispatch(self, local_ns: int, payload: bytes) -> None:
         try:
             message = orjson.loads(payload)
@@ -138,30 +190,25 @@ class BinanceParser:
             raise BadRow(NO_JSON) from error
         if not isinstance(message, dict):
             raise BadRow("the message is no JSON object")
-        data = message.get("data", message)
+        data, stream = message.get("data", message), message.get("stream", "")
+        if type(stream) is not str:
+            raise BadRow("field 'stream' is no text")
         if not isinstance(data, dict):
+            if type(data) is list and stream.startswith("!"):
+                self.skipped[stream] += 1  # all symbols at once
+                return
             raise BadRow("field 'data' is no JSON object")
         kind = data.get("e")
-        if kind is None:
-            if "stream" not in message and "lastUpdateId" in data:
-                kind = "snapshot"
-            elif "B" in data and "A" in data:
-                kind = "bookTicker"  # of spot, which names no event
-            else:
-                self.skipped["control or unnamed message"] += 1
+        handler = self._handlers.get(kind) if type(kind) is str else None
+        if handler is None or (kind == "depthUpdate" and stream):
+            kind = self._other_kind(kind, message, data, stream)
+            if kind is None:
                 return
-        if not isinstance(kind, str):
-            raise BadRow("field 'e' is no text")
-        handler = self._on_snapshot if kind == "snapshot" else self._handlers.get(kind)
-        if handler is None:
-            self.skipped[str(kind)] += 1
-            return
-        if kind == "depthUpdate" and _PARTIAL.search(str(message.get("stream", ""))):
-            self.skipped["partial depth stream"] += 1
-            return
-        if local_ns < self._last_local_ns:
-            self.local_backwards += 1
+            handler = self._handlers[kind]
+        back = local_ns < self._last_local_ns
+        if back:
             local_ns = self._last_local_ns
+        self._stream = stream
         try:
             handler(data, local_ns)
         except InputError:
@@ -172,8 +219,32 @@ class BinanceParser:
             raise BadRow(f"{kind}: a field has the wrong type") from error
         self._last_local_ns = local_ns
         self.messages[kind] += 1
-        if self._last_exch_ns is None:
-            self.rows_before_time = len(self._rows)
+        if back:
+            raise BadRow(STEPS_BACK)
+
+    def _other_kind(self, kind: Any, message: dict[str, Any], data: dict[str, Any], stream: str) -> str | None:
+        """What a message is that its field 'e' alone does not tell; None if it is to be skipped."""
+        if kind == "depthUpdate":
+            what = depth_stream(stream)
+            if what == "rpi":
+                self.skipped["RPI depth stream"] += 1
+                return None
+            return "depthUpdate" if what == "diff" else "partialDepth"
+        if kind is None:
+            if "lastUpdateId" in data:
+                return "partialDepth" if stream and depth_stream(stream) == "partial" else "snapshot"
+            if "u" in data and "B" in data and "A" in data:
+                return "bookTicker"  # of spot, which names no event
+            if not _CONTROL.isdisjoint(message):
+                self.skipped["control or unnamed message"] += 1
+                return None
+            raise BadRow("unknown kind: no field 'e'")
+        if type(kind) is not str:
+            raise BadRow("field 'e' is no text")
+        if kind not in NOT_MODELLED:
+            raise BadRow(f"unknown kind {kind[:40]!r}")
+        self.skipped[kind] += 1
+        return None
 
     def _identify(self, symbol: str, futures: bool, *, sure: bool) -> None:
         """Take symbol and venue from the first messages that tell them; refuse any other.
@@ -181,19 +252,27 @@ class BinanceParser:
         Depth, liquidations and mark prices are ``sure`` of the venue. Trades and tickers only hint at it, and give way.
         """
         if symbol != self.symbol:
-            if self.symbol is not None:
-                raise InputError(
-                    f"field 's' is {symbol!r} after {self.symbol!r}", "one symbol a recording", "Split it by symbol"
-                )
-            if not isinstance(symbol, str):
+            if type(symbol) is not str:
                 raise BadRow("field 's' is no text")
+            if self.symbol is not None:
+                self._other_symbol(symbol)
             self.symbol = symbol
         if self._sure or (self.venue is not None and not sure):
             return
         self._sure = sure
-        self.venue = ("binance_coinm" if _COINM.search(symbol) else "binance_usdm") if futures else "binance_spot"
+        self.venue = ("binance_coinm" if is_coinm(symbol) else "binance_usdm") if futures else "binance_spot"
         if sure:
             instrument(self.venue, symbol)
+
+    def _other_symbol(self, symbol: str) -> NoReturn:
+        """A contract that we know is a second one; anything else is taken for a damaged name."""
+        try:
+            instrument(self.venue or "", symbol)
+        except InputError:
+            raise BadRow("field 's' is another symbol") from None
+        raise InputError(
+            f"field 's' is {symbol!r} after {self.symbol!r}", "one symbol a recording", "Split it by symbol"
+        )
 
     def _time(self, ms: Any, local_ns: int, kind: str, name: str) -> int:
         """Exchange time in ns; ms, or us from a spot stream opened with timeUnit=MICROSECOND."""
@@ -207,66 +286,68 @@ class BinanceParser:
     def _note_time(self, exch_ns: int) -> None:
         self.exch_ns = self._last_exch_ns = exch_ns
 
-    def _time_or_previous(self, local_ns: int) -> int:
-        return local_ns - BASE_LATENCY_NS if self._last_exch_ns is None else self._last_exch_ns
+    def _time_or_previous(self, data: dict[str, Any], local_ns: int, kind: str) -> int:
+        """Exchange time of a message that need not have one; notes it if it has."""
+        if "T" in data:
+            exch_ns = self._time(data["T"], local_ns, kind, "T")
+            self._note_time(exch_ns)
+            return exch_ns
+        exch_ns = self._last_exch_ns
+        if exch_ns is None:
+            return 0
+        # Nothing else would notice a damaged local_ts, and all later ones would be held at it.
+        if not -_FAR_NS < local_ns - exch_ns < _FAR_NS:
+            raise BadRow(f"{kind}: local_ts is more than a day from the last exchange time")
+        return exch_ns
 
     def _on_depth(self, data: dict[str, Any], local_ns: int) -> None:
         futures = "T" in data or "pu" in data
         name = "T" if futures else "E"
         exch_ns = self._time(data[name], local_ns, "depthUpdate", name)
         first_id, final_id, previous = data["U"], data["u"], data["pu"] if futures else None
-        if type(first_id) is not int or type(final_id) is not int or (futures and type(previous) is not int):
+        if not (_is_id(first_id) and _is_id(final_id) and (not futures or _is_id(previous))):
             raise BadRow("depthUpdate: field 'U', 'u' or 'pu' is no whole number")
         bid_px, bid_qty = levels(data["b"], "depthUpdate", "b")
         ask_px, ask_qty = levels(data["a"], "depthUpdate", "a")
-        if self._sure and futures != (self.venue != "binance_spot"):
-            raise BadRow(f"depthUpdate: field 'pu' {'in a spot' if futures else 'is missing in a futures'} recording")
-        self._identify(data["s"], futures, sure=True)
-        self._note_time(exch_ns)
+        if first_id > final_id:
+            raise BadRow("depthUpdate: field 'U' exceeds 'u'")
+        self._same_market(futures, "depthUpdate")
         diff = DepthDiff(exch_ns, first_id, final_id, previous, bid_px, bid_qty, ask_px, ask_qty)
-        self._apply(diff, local_ns)
+        self._identify(data["s"], futures, sure=True)
+        if self._book.diff(diff, local_ns) is Verdict.DUPLICATE:
+            raise BadRow("depthUpdate: duplicate id")
+        self._note_time(exch_ns)
 
-    def _apply(self, diff: DepthDiff, local_ns: int) -> Verdict:
-        verdict = self._sequence.judge(diff)
-        if verdict is Verdict.APPLY:
-            self._rows.run(DEPTH | BUY, diff.exch_ns, local_ns, diff.bid_px, diff.bid_qty)
-            self._rows.run(DEPTH | SELL, diff.exch_ns, local_ns, diff.ask_px, diff.ask_qty)
-        elif verdict is Verdict.STALE:
-            self.depth["depth_stale"] += 1
-        elif verdict is Verdict.BREAK:
-            self._rows.one(GAP, diff.exch_ns, local_ns, 0.0, 0.0)
-            self.depth["depth_after_gap"] += 1
-        else:
-            self.depth["depth_after_gap" if self._seen_snapshot else "depth_before_snapshot"] += 1
-        return verdict
+    def _same_market(self, futures: bool, kind: str) -> None:
+        if self._sure and futures != (self.venue != "binance_spot"):
+            raise BadRow(f"{kind}: of {'futures in a spot' if futures else 'spot in a futures'} recording")
 
     def _on_snapshot(self, data: dict[str, Any], local_ns: int) -> None:
         last_id = data["lastUpdateId"]
-        if type(last_id) is not int:
+        if not _is_id(last_id):
             raise BadRow("snapshot: field 'lastUpdateId' is no whole number")
-        bid_px, bid_qty = levels(data["bids"], "snapshot", "bids")
-        ask_px, ask_qty = levels(data["asks"], "snapshot", "asks")
-        timed = "T" in data
-        exch_ns = self._time(data["T"], local_ns, "snapshot", "T") if timed else self._time_or_previous(local_ns)
-        held = self._sequence.snapshot(last_id)
-        if held is None:
-            self.depth["snapshots_redundant"] += 1
+        bid, ask = levels(data["bids"], "snapshot", "bids"), levels(data["asks"], "snapshot", "asks")
+        exch_ns = self._time_or_previous(data, local_ns, "snapshot")
+        self._book.snapshot(last_id, exch_ns, local_ns, bid, ask, timed="T" in data)
+
+    def _on_partial(self, data: dict[str, Any], local_ns: int) -> None:
+        spot = "lastUpdateId" in data
+        last_id, names = data["lastUpdateId" if spot else "u"], ("bids", "asks") if spot else ("b", "a")
+        if not _is_id(last_id):
+            raise BadRow("partialDepth: its id is no whole number")
+        bid, ask = (levels(data[name], "partialDepth", name) for name in names)
+        unused = self._book.takes_partial(self._stream)
+        if unused is not None:
+            self.skipped[unused] += 1
             return
-        if timed:
-            self._note_time(exch_ns)
-        elif held:
-            # The exchange side of a replay must not see the snapshot after a diff that continues it.
-            newer = [d.exch_ns for d in held if d.final_id >= last_id]
-            exch_ns = min([exch_ns, *newer])
-        self._seen_snapshot = True
-        self.depth["snapshots"] += 1
-        self._rows.one(DEPTH_CLEAR | BUY, exch_ns, local_ns, 0.0, 0.0)
-        self._rows.one(DEPTH_CLEAR | SELL, exch_ns, local_ns, 0.0, 0.0)
-        self._rows.run(DEPTH_SNAPSHOT | BUY, exch_ns, local_ns, bid_px, bid_qty)
-        self._rows.run(DEPTH_SNAPSHOT | SELL, exch_ns, local_ns, ask_px, ask_qty)
-        for diff in held:
-            if self._apply(diff, local_ns) is Verdict.APPLY:
-                self.depth["depth_replayed"] += 1
+        if last_id < self._book.partial_id():
+            raise BadRow("partialDepth: duplicate id")
+        self._same_market(not spot, "partialDepth")
+        # Spot names the symbol in the stream only.
+        symbol = self._stream.partition("@")[0].upper() if spot else data["s"]
+        exch_ns = self._time_or_previous(data, local_ns, "partialDepth")
+        self._identify(symbol, not spot, sure=True)
+        self._book.partial(self._stream, last_id, exch_ns, local_ns, bid, ask)
 
     def _on_trade(self, data: dict[str, Any], local_ns: int) -> None:
         kind = data["e"]
@@ -274,32 +355,43 @@ class BinanceParser:
         if self._trade_kind not in (None, kind):
             self.skipped[f"{kind} beside {self._trade_kind}"] += 1
             return
+        name = "t" if kind == "trade" else "a"
+        trade_id = data[name]
+        if not _is_id(trade_id):
+            raise BadRow(f"{kind}: field {name!r} is no whole number")
+        if trade_id <= self._last_trade_id:
+            raise BadRow(f"{kind}: duplicate id")
         if data.get("X", "MARKET") != "MARKET":
-            self.skipped[f"trade of type {data['X']}"] += 1
+            self.skipped[f"trade of type {str(data['X'])[:40]}"] += 1
+            self._note_trade(kind, trade_id)
             return
-        qty = number(data["q"], kind, "q", zero=True)
+        qty = number(data["q"], kind, "q", zero=True, end=QTY_END)
         if qty == 0:
             self.skipped["trade of quantity zero"] += 1
+            self._note_trade(kind, trade_id)
             return
         px = number(data["p"], kind, "p")
         seller = data["m"]
         if type(seller) is not bool:
             raise BadRow(f"{kind}: field 'm' is neither true nor false")
-        self._trade_kind = kind
         # Of the three venues only spot has the field M.
         self._identify(data["s"], "M" not in data, sure=False)
         self._note_time(exch_ns)
+        self._note_trade(kind, trade_id)
         self._rows.one(TRADE | (SELL if seller else BUY), exch_ns, local_ns, px, qty)
 
+    def _note_trade(self, kind: str, trade_id: int) -> None:
+        if self._trade_kind is not None:
+            self.trade_ids_missing += trade_id - self._last_trade_id - 1
+        self._trade_kind, self._last_trade_id = kind, trade_id
+
     def _on_ticker(self, data: dict[str, Any], local_ns: int) -> None:
-        timed = "T" in data
-        exch_ns = self._time(data["T"], local_ns, "bookTicker", "T") if timed else self._time_or_previous(local_ns)
         bid, ask = number(data["b"], "bookTicker", "b"), number(data["a"], "bookTicker", "a")
-        bid_qty = number(data["B"], "bookTicker", "B", zero=True)
-        ask_qty = number(data["A"], "bookTicker", "A", zero=True)
-        self._identify(data["s"], timed, sure=False)
-        if timed:
-            self._note_time(exch_ns)
+        bid_qty = number(data["B"], "bookTicker", "B", zero=True, end=QTY_END)
+        ask_qty = number(data["A"], "bookTicker", "A", zero=True, end=QTY_END)
+        symbol, futures = data["s"], "T" in data
+        exch_ns = self._time_or_previous(data, local_ns, "bookTicker")
+        self._identify(symbol, futures, sure=False)
         self._rows.one(DEPTH_BBO | BUY, exch_ns, local_ns, bid, bid_qty)
         self._rows.one(DEPTH_BBO | SELL, exch_ns, local_ns, ask, ask_qty)
 
@@ -307,9 +399,9 @@ class BinanceParser:
         order = data["o"]
         exch_ns = self._time(order["T"], local_ns, "forceOrder", "T")
         # Filled quantity at its average price; an order not yet filled counts with what it asks for.
-        filled = number(order["z"], "forceOrder", "z", zero=True) if "z" in order else 0.0
+        filled = number(order["z"], "forceOrder", "z", zero=True, end=QTY_END) if "z" in order else 0.0
         average = number(order["ap"], "forceOrder", "ap", zero=True) if "ap" in order else 0.0
-        qty = filled or number(order["q"], "forceOrder", "q")
+        qty = filled or number(order["q"], "forceOrder", "q", end=QTY_END)
         px = average or number(order["p"], "forceOrder", "p")
         side = {"SELL": SELL, "BUY": BUY}.get(order["S"])
         if side is None:
@@ -324,9 +416,13 @@ class BinanceParser:
         px = number(data["p"], "markPriceUpdate", "p")
         rate = float(data["r"] or 0.0)  # empty on delivery contracts
         settlement = data["T"]
-        if not isfinite(rate) or type(settlement) is not int or not 0 <= settlement < _MS_END:
+        if not isfinite(rate) or type(settlement) is not int or not 0 <= settlement < _SETTLEMENT_END_MS:
             raise BadRow("markPriceUpdate: field 'r' is no number or 'T' no time")
         self._identify(data["s"], True, sure=True)
         self._note_time(exch_ns)
         self._rows.one(FUNDING, exch_ns, local_ns, px, 0.0)
         self._rows.extra(settlement * MS_NS, rate)
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _ID_END

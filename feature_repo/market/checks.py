@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite, nan
+import re
+from math import nan
 from typing import Any
 
-__all__ = ["BadRow", "levels", "number"]
+__all__ = ["PX_END", "QTY_END", "BadRow", "levels", "number"]
+
+PX_END = 1e12
+"""No contract trades at a higher price: such a number is damage."""
+QTY_END = 1e15
+"""No level holds more, in whatever unit."""
+
+# Of what float() takes, only what an exchange sends: no nan, inf, blanks, underscores or digits of other scripts.
+_ODD = re.compile(r"[^0-9.eE+-]").search
 
 
 class BadRow(Exception):
     """A message that cannot be used; its text names the field and is the reason that is counted."""
 
 
-def number(text: Any, kind: str, name: str, *, zero: bool = False) -> float:
-    """A finite positive float; zero too if ``zero``."""
+def number(text: Any, kind: str, name: str, *, zero: bool = False, end: float = PX_END) -> float:
+    """A decimal string as a float in (0, ``end``]; zero too if ``zero``."""
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = nan
-    if not (0 < value < inf or (zero and value == 0)):
+    if type(text) is not str or not (value > 0 or (zero and value == 0)) or _ODD(text):
         raise BadRow(f"{kind}: field {name!r} is no {'' if zero else 'positive '}number")
+    if value > end:
+        raise BadRow(f"{kind}: field {name!r} is out of range")
     return value
 
 
@@ -30,11 +41,15 @@ def levels(pairs: Any, kind: str, name: str) -> tuple[list[float], list[float]]:
     if not pairs:
         return [], []
     try:
-        px = [float(level[0]) for level in pairs]
-        qty = [float(level[1]) for level in pairs]
-    except (TypeError, ValueError, LookupError) as error:
+        # A string of two characters would unpack as well.
+        if {*map(type, pairs)} != {list}:
+            raise TypeError
+        px_text, qty_text = zip(*pairs, strict=True)
+        px, qty = [*map(float, px_text)], [*map(float, qty_text)]
+        text = "".join(px_text) + "".join(qty_text)  # fails where a level holds anything but strings
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRow(f"{kind}: field {name!r} has a level that is no pair of numbers") from error
-    # A sum is finite only if every term is; min alone would let a NaN through.
-    if not (min(px) > 0 and min(qty) >= 0 and isfinite(sum(px)) and isfinite(sum(qty))):
-        raise BadRow(f"{kind}: field {name!r} has a price that is not positive or a quantity that is negative")
+    # Without odd characters there is no NaN, which min and max would miss.
+    if _ODD(text) or not (min(px) > 0 and max(px) <= PX_END and min(qty) >= 0 and max(qty) <= QTY_END):
+        raise BadRow(f"{kind}: field {name!r} has a price or a quantity out of range")
     return px, qty

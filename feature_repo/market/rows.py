@@ -11,6 +11,9 @@ from ..events import DEPTH_BBO, EVENT_DTYPE, EXCH, KIND_MASK, LOCAL
 
 __all__ = ["EventRows"]
 
+_FEW_RUNS = 4  # a live message has one or two
+_SEEN = LOCAL | EXCH
+
 
 class EventRows:
     """Rows in runs that share kind, side and times, so that a message costs a handful of appends and not one a row."""
@@ -57,16 +60,33 @@ class EventRows:
         """All rows so far, as a new EVENT_DTYPE array with LOCAL and EXCH flags; the columns are empty afterwards."""
         out = np.zeros(len(self._px), EVENT_DTYPE)
         if len(out):
-            n = np.frombuffer(self._n, "i8")
-            ev = np.frombuffer(self._ev, "u8")
-            # Only the kinds that hftbacktest knows are seen by its processors.
-            known = (ev & np.uint64(KIND_MASK)) <= DEPTH_BBO
-            out["ev"] = np.repeat(ev | np.where(known, np.uint64(LOCAL | EXCH), np.uint64(0)), n)
-            out["exch_ts"] = np.repeat(np.frombuffer(self._exch, "i8"), n)
-            out["local_ts"] = np.repeat(np.frombuffer(self._local, "i8"), n)
-            out["px"] = np.frombuffer(self._px, "f8")
-            out["qty"] = np.frombuffer(self._qty, "f8")
+            if len(self._n) <= _FEW_RUNS:
+                self._fill_runs(out)
+            else:
+                self._fill(out)
+            out["px"] = self._px
+            out["qty"] = self._qty
             for row, ival, fval in self._special:
                 out["ival"][row], out["fval"][row] = ival, fval
-        self._clear()
+            self._clear()
         return out
+
+    def _fill(self, out: np.ndarray) -> None:
+        n = np.frombuffer(self._n, "i8")
+        ev = np.frombuffer(self._ev, "u8")
+        # Only the kinds that hftbacktest knows are seen by its processors.
+        known = (ev & np.uint64(KIND_MASK)) <= DEPTH_BBO
+        out["ev"] = np.repeat(ev | np.where(known, np.uint64(_SEEN), np.uint64(0)), n)
+        out["exch_ts"] = np.repeat(np.frombuffer(self._exch, "i8"), n)
+        out["local_ts"] = np.repeat(np.frombuffer(self._local, "i8"), n)
+
+    def _fill_runs(self, out: np.ndarray) -> None:
+        """The same, cheaper where there is little to repeat."""
+        ev_column, exch_column, local_column = out["ev"], out["exch_ts"], out["local_ts"]
+        start = 0
+        for ev, exch_ns, local_ns, n in zip(self._ev, self._exch, self._local, self._n, strict=True):
+            end = start + n
+            ev_column[start:end] = ev | _SEEN if ev & KIND_MASK <= DEPTH_BBO else ev
+            exch_column[start:end] = exch_ns
+            local_column[start:end] = local_ns
+            start = end

@@ -1,6 +1,6 @@
 """Binance's rule for a local book: which depth diffs continue a snapshot, and when the sequence is broken.
 
-Reference: Binance API documentation, "How to manage a local order book correctly" (spot and futures).
+Reference: Binance API documentation, "How to manage a local order book correctly" (spot, USD-M and COIN-M).
 """
 
 from __future__ import annotations
@@ -34,32 +34,46 @@ class Verdict(Enum):
     APPLY = "apply"
     HELD = "held"  # no valid book: kept for the next snapshot
     STALE = "stale"  # the snapshot already holds it
+    DUPLICATE = "duplicate"  # received before; the book stays as it is
     BREAK = "break"  # messages are missing before it: the book is invalid from here on
 
 
 class BookSequence:
     """The state machine of one book.
 
-    Spot: diffs with u <= the book's id are stale; the first applied one has U <= lastUpdateId + 1 <= u; each later one
-    U == previous u + 1. Futures: stale is u < lastUpdateId, the first has U <= lastUpdateId <= u, each later one
-    pu == previous u. A futures diff whose pu is the snapshot's lastUpdateId continues it by the latter rule.
+    Spot: diffs with u <= the snapshot's lastUpdateId are stale; the first applied one has U <= lastUpdateId + 1 <= u;
+    each later one U == previous u + 1. Futures: stale is u < lastUpdateId, the first has U <= lastUpdateId <= u, each
+    later one pu == previous u. A futures diff whose pu is the snapshot's lastUpdateId continues it by the latter rule.
+
+    Once a diff is applied, one whose u does not exceed the last is a duplicate: on futures only if its exchange time is
+    not later either, for ids that start again at the exchange are no repetition but a break.
 
     Diffs that arrive without a valid book are held, so that a snapshot which was requested after the stream was opened
     finds the ones newer than itself. After a break the diffs from the breaking one on are held in the same way.
     """
 
-    __slots__ = ("_fresh", "_held", "_last_id", "_valid")
+    __slots__ = ("_fresh", "_held", "_last_exch_ns", "_last_id", "_valid")
 
     def __init__(self) -> None:
         self._held: deque[DepthDiff] = deque(maxlen=_HELD)
         self._valid = False
         self._fresh = False  # a snapshot was taken, no diff applied to it yet
         self._last_id = -1
+        self._last_exch_ns = 0
 
     @property
     def valid(self) -> bool:
         """Whether the book can be trusted now."""
         return self._valid
+
+    @property
+    def steady(self) -> tuple[int, int]:
+        """u and exchange time of the last diff applied; u is -1 where there is none: without a book, on a fresh one."""
+        return self._last_id if self._valid and not self._fresh else -1, self._last_exch_ns
+
+    def advance(self, last_id: int, exch_ns: int) -> None:
+        """Take it that diffs were applied elsewhere, each by the rule above, up to this one."""
+        self._last_id, self._last_exch_ns = last_id, exch_ns
 
     def snapshot(self, last_id: int) -> list[DepthDiff] | None:
         """Take a REST snapshot with its lastUpdateId.
@@ -80,21 +94,34 @@ class BookSequence:
     def judge(self, diff: DepthDiff) -> Verdict:
         """Decide on the next diff, in the order received."""
         if not self._valid:
+            last = self._held[-1] if self._held else None
+            if last is not None and self._repeats(diff, last.final_id, last.exch_ns):
+                return Verdict.DUPLICATE
             self._held.append(diff)
             return Verdict.HELD
-        spot = diff.prev_id is None
-        if diff.final_id <= self._last_id if spot else self._fresh and diff.final_id < self._last_id:
-            return Verdict.STALE
-        if not self._continues(diff, spot):
+        if self._fresh:
+            # Spot numbers single changes, so that lastUpdateId itself is in the snapshot; futures may straddle it.
+            if diff.final_id < self._last_id + (diff.prev_id is None):
+                return Verdict.STALE
+        elif self._repeats(diff, self._last_id, self._last_exch_ns):
+            return Verdict.DUPLICATE
+        if not self._continues(diff):
             self._valid = False
             self._held.append(diff)
             return Verdict.BREAK
-        self._last_id = diff.final_id
+        self._last_id, self._last_exch_ns = diff.final_id, diff.exch_ns
         self._fresh = False
         return Verdict.APPLY
 
-    def _continues(self, diff: DepthDiff, spot: bool) -> bool:
+    @staticmethod
+    def _repeats(diff: DepthDiff, last_id: int, last_exch_ns: int) -> bool:
+        return diff.final_id <= last_id and (diff.prev_id is None or diff.exch_ns <= last_exch_ns)
+
+    def _continues(self, diff: DepthDiff) -> bool:
+        spot = diff.prev_id is None
         if self._fresh:
             straddles = diff.first_id <= self._last_id + spot <= diff.final_id
             return straddles or diff.prev_id == self._last_id
+        if diff.final_id <= self._last_id:
+            return False
         return diff.first_id == self._last_id + 1 if spot else diff.prev_id == self._last_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,6 +72,7 @@ class Reader(Protocol):
     ----------
     kind : ``binance``, ``tardis`` or ``hftbacktest``
     venue, symbol : known once the first chunk has been given
+    files : what is read, for messages
     bad : the account of unusable rows
     size : bytes on disk of all files; ``done`` bytes of them are read
     """
@@ -79,6 +80,7 @@ class Reader(Protocol):
     kind: str
     venue: str
     symbol: str
+    files: Sequence[Path]
     bad: BadRows
     size: int
     done: int
@@ -88,7 +90,8 @@ class Reader(Protocol):
 
         local_ts is the recorder's own clock, not yet corrected, and never falls; a row that came with an earlier time
         is held at the latest one seen and counted. exch_ts is 0 where no message so far has told the exchange's time.
-        ev has its side and the LOCAL and EXCH flags. A message may be cut by a chunk's end.
+        ev has its side and the LOCAL and EXCH flags. A message may be cut by a chunk's end. New arrays, which the taker
+        may change.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import count
 
 import numpy as np
 
@@ -29,8 +30,13 @@ def snap(last_id, bids, asks, t=T0):
     return body if t is None else {**body, "E": t + 1, "T": t}
 
 
+_TRADE_IDS = count(1)
+
+
 def trade(px="100.0", qty="1.0", m=False, t=T0, s="ETHUSDT", **more):
-    return {"e": "trade", "E": t, "T": t, "s": s, "t": 1, "p": px, "q": qty, "X": "MARKET", "m": m, **more}
+    """A trade with the next id of all."""
+    ids = {"t": next(_TRADE_IDS)}
+    return {"e": "trade", "E": t, "T": t, "s": s, **ids, "p": px, "q": qty, "X": "MARKET", "m": m, **more}
 
 
 def feed(messages, parser=None, step=MS):

@@ -1,4 +1,4 @@
-"""Binance messages: the snapshot and sequence rules, each channel, and everything that is left out."""
+"""Binance messages: each channel, venue and symbol, and everything that is left out."""
 
 from __future__ import annotations
 
@@ -16,160 +16,16 @@ from feature_repo.events import (
     DEPTH_BBO,
     DEPTH_CLEAR,
     DEPTH_SNAPSHOT,
-    EXCH,
     FUNDING,
-    GAP,
     KIND_MASK,
     LIQUIDATION,
-    LOCAL,
     SELL,
     TRADE,
 )
 from feature_repo.market.binance import BinanceParser
+from feature_repo.market.binance_kinds import is_coinm
 
 from .binance_messages import BOOK, MS, T0, feed, kinds, snap, spot, trade, usdm
-
-# --- the snapshot and sequence rules -------------------------------------------------------------------------------
-
-
-def test_futures_first_diff_straddles_the_snapshot_and_pu_chains():
-    parser, rows = feed(
-        [
-            usdm(80, 90, 79, [["50.0", "5"]]),  # older than the snapshot
-            usdm(91, 105, 90, [["99.5", "3"]]),  # U <= 100 <= u: held, then replayed
-            BOOK,
-            usdm(110, 120, 105, (), [["100.5", "4"]]),  # ids jump, pu does not
-        ]
-    )
-    assert kinds(rows) == [DEPTH_CLEAR, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_SNAPSHOT, DEPTH, DEPTH]
-    assert rows["px"].tolist() == [0, 0, 99.0, 101.0, 99.5, 100.5]
-    assert rows["qty"].tolist() == [0, 0, 1, 2, 3, 4]
-    # Replayed rows are seen when the snapshot is, in local order.
-    assert (rows["local_ts"] // MS - T0).tolist() == [12, 12, 12, 12, 12, 13]
-    assert parser.depth == {"depth_before_snapshot": 2, "depth_stale": 1, "depth_replayed": 1, "snapshots": 1}
-    side = np.uint64(BUY | SELL)
-    assert (rows["ev"] & side).tolist() == [BUY, SELL, BUY, SELL, BUY, SELL]
-    assert all(rows["ev"] & np.uint64(LOCAL | EXCH) == LOCAL | EXCH)
-
-
-@pytest.mark.parametrize(
-    ("diff", "row"),
-    [
-        (usdm(95, 99, 94, [["98.0", "1"]]), None),  # u < 100: stale
-        (usdm(95, 100, 94, [["98.0", "1"]]), DEPTH),
-        (usdm(100, 104, 99, [["98.0", "1"]]), DEPTH),
-        (usdm(103, 104, 100, [["98.0", "1"]]), DEPTH),  # pu says that nothing lies between
-        (usdm(101, 104, 99, [["98.0", "1"]]), GAP),
-        (spot(95, 100, [["98.0", "1"]]), None),  # u <= 100: stale
-        (spot(95, 101, [["98.0", "1"]]), DEPTH),
-        (spot(101, 104, [["98.0", "1"]]), DEPTH),
-        (spot(102, 104, [["98.0", "1"]]), GAP),
-    ],
-)
-def test_first_diff_after_a_snapshot(diff, row):
-    _, rows = feed([BOOK, diff])
-    assert kinds(rows)[4:] == ([] if row is None else [row])
-
-
-@pytest.mark.parametrize(
-    ("second", "row"),
-    [
-        (usdm(107, 109, 105, [["98.0", "1"]]), DEPTH),
-        (usdm(106, 109, 104, [["98.0", "1"]]), GAP),
-        (usdm(110, 112, 109, [["98.0", "1"]]), GAP),
-        (spot(106, 109, [["98.0", "1"]]), DEPTH),
-        (spot(107, 109, [["98.0", "1"]]), GAP),
-        (spot(104, 105, [["98.0", "1"]]), None),  # already in the book
-    ],
-)
-def test_every_later_diff_continues_the_one_before(second, row):
-    first = usdm(99, 105, 98) if "pu" in second else spot(99, 105)
-    _, rows = feed([BOOK, first, second])
-    assert kinds(rows)[4:] == ([] if row is None else [row])
-
-
-def test_a_break_drops_depth_until_the_next_snapshot_and_replays_what_that_lacks():
-    parser, rows = feed(
-        [
-            BOOK,
-            usdm(100, 105, 99, [["98.0", "1"]]),
-            usdm(120, 130, 119, [["97.0", "1"]], t=T0 + 3),  # 105 -> 119 is missing
-            usdm(131, 140, 130, [["96.0", "1"]]),
-            trade(),  # trades go on
-            snap(135, [["95.0", "1"]], [["102.0", "1"]]),
-            usdm(141, 150, 140, [["94.0", "1"]]),
-        ]
-    )
-    assert kinds(rows)[4:] == [
-        DEPTH,
-        GAP,
-        TRADE,
-        DEPTH_CLEAR,
-        DEPTH_CLEAR,
-        DEPTH_SNAPSHOT,
-        DEPTH_SNAPSHOT,
-        DEPTH,
-        DEPTH,
-    ]
-    gap = rows[5]
-    assert (gap["ev"], gap["exch_ts"], gap["local_ts"]) == (GAP, (T0 + 3) * MS, (T0 + 12) * MS)
-    assert rows["px"][-4:].tolist() == [95.0, 102.0, 96.0, 94.0]
-    assert parser.depth["depth_after_gap"] == 2
-    assert parser.depth["depth_replayed"] == 1
-
-
-def test_the_breaking_diff_itself_is_kept_for_the_next_snapshot():
-    late = usdm(120, 130, 119, [["97.0", "1"]])
-    _, rows = feed([BOOK, usdm(100, 105, 99), late, snap(125, [["95.0", "1"]], [["102.0", "1"]])])
-    assert kinds(rows)[4:] == [GAP, DEPTH_CLEAR, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_SNAPSHOT, DEPTH]
-
-
-def test_a_spot_snapshot_is_not_after_the_held_diff_that_continues_it():
-    trades = {**trade(t=T0 + 5, s="NEXOUSDT"), "M": True}
-    book = snap(100, [["1.2", "1"]], [["1.3", "1"]], t=None)
-    _, rows = feed([spot(90, 95, t=T0 - 1), spot(96, 101, [["1.1", "1"]]), trades, book])
-    assert kinds(rows) == [TRADE, DEPTH_CLEAR, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_SNAPSHOT, DEPTH]
-    assert (rows["exch_ts"] // MS - T0).tolist() == [5, 0, 0, 0, 0, 0]
-
-
-def test_a_snapshot_that_the_book_already_holds_does_not_turn_it_back():
-    parser, rows = feed([BOOK, usdm(100, 105, 99, [["98.0", "1"]]), snap(103, [["90.0", "1"]], [["110.0", "1"]])])
-    assert kinds(rows)[4:] == [DEPTH]
-    assert parser.depth["snapshots_redundant"] == 1
-    # A newer one, as after a restart of the recorder, is taken.
-    _, rows = feed([BOOK, usdm(100, 105, 99), snap(300, [["90.0", "1"]], [["110.0", "1"]]), usdm(299, 310, 280)])
-    assert kinds(rows)[4:] == [DEPTH_CLEAR, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_SNAPSHOT]
-
-
-def test_no_depth_row_before_any_snapshot():
-    parser, rows = feed([usdm(1, 2, 0, [["98.0", "1"]]), usdm(3, 4, 2, [["98.0", "1"]]), trade()])
-    assert kinds(rows) == [TRADE]
-    assert parser.depth == {"depth_before_snapshot": 2}
-
-
-def test_a_malformed_diff_shows_as_a_gap_at_the_next():
-    bad = usdm(106, 110, 105, [["98.0", "-1"]])
-    parser, rows = feed([BOOK, usdm(100, 105, 99), bad, usdm(111, 115, 110, [["98.0", "1"]])])
-    assert kinds(rows)[4:] == [GAP]
-    assert sum(parser.bad_rows.values()) == 1
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_no_missing_diff_goes_unnoticed(data):
-    """Whatever diffs are lost, the rows are those of an unbroken run followed by one gap, or of all."""
-    n, is_spot = 8, data.draw(st.booleans())
-    lost = data.draw(st.sets(st.integers(1, n - 1)))
-    level = [["98.0", "1"]]
-    diffs = [
-        spot(101 + k, 101 + k, level) if is_spot else usdm(100 + 5 * k, 104 + 5 * k, 99 + 5 * k, level)
-        for k in range(n)
-    ]
-    _, rows = feed([BOOK, *(d for k, d in enumerate(diffs) if k not in lost)])
-    first = min((k for k in lost if k < max(set(range(n)) - lost)), default=None)
-    expected = [DEPTH] * (n - len(lost)) if first is None else [DEPTH] * first + [GAP]
-    assert kinds(rows)[4:] == expected
-
 
 # --- each channel --------------------------------------------------------------------------------------------------
 
@@ -180,7 +36,7 @@ def test_trades_carry_the_aggressor_and_only_market_trades_count():
         trade("100.6", "3", m=False),
         trade(X="INSURANCE_FUND"),
         trade(qty="0"),
-        {**trade(), "e": "aggTrade"},
+        {**trade(), "e": "aggTrade", "a": 1},
     ]
     parser, rows = feed(messages)
     flags = np.uint64(KIND_MASK | BUY | SELL)
@@ -195,7 +51,7 @@ def test_trades_carry_the_aggressor_and_only_market_trades_count():
 
 def test_agg_trades_count_where_there_are_no_others():
     agg = {"e": "aggTrade", "E": T0, "T": T0 - 1, "s": "ETHUSDT", "a": 1, "p": "100.5", "q": "2", "m": True}
-    _, rows = feed([agg, agg])
+    _, rows = feed([agg, {**agg, "a": 2}])
     assert kinds(rows) == [TRADE, TRADE]
     assert rows["exch_ts"].tolist() == [(T0 - 1) * MS] * 2
 
@@ -217,8 +73,8 @@ def test_best_quotes_and_the_missing_time_of_spot():
     _, rows = feed([{"stream": "nexousdt@bookTicker", "data": m} for m in messages])
     assert kinds(rows) == [DEPTH_BBO] * 4
     assert rows["px"].tolist() == [1.2, 1.3, 1.2, 1.3]
-    # Before any exchange time: local less the base latency. Then the time of the message before.
-    assert (rows["exch_ts"] // MS - T0).tolist() == [5, 5, 5, 5]
+    # Before any exchange time: none. Then the time of the message before.
+    assert rows["exch_ts"].tolist() == [0, 0, (T0 + 5) * MS, (T0 + 5) * MS]
     futures = {"e": "bookTicker", "T": T0 + 7, "E": T0 + 8, **ticker, "s": "ETHUSDT"}
     _, rows = feed([futures])
     assert (rows["exch_ts"] // MS - T0).tolist() == [7, 7]
@@ -230,9 +86,59 @@ def test_partial_depth_and_unknown_streams_are_no_diffs():
         {"stream": "ethusdt@kline_1m", "data": {"e": "kline", "s": "ETHUSDT"}},
         {"result": None, "id": 1},
     ]
-    parser, rows = feed([BOOK, *wrapped])
-    assert len(rows) == 4
-    assert parser.skipped == {"partial depth stream": 1, "kline": 1, "control or unnamed message": 1}
+    diff = usdm(100, 105, 99, [["98.0", "1"]])
+    rpi = {"stream": "ethusdt@rpiDepth@500ms", "data": usdm(106, 107, 105, [["97.0", "1"]])}
+    parser, rows = feed([BOOK, diff, rpi, *wrapped])
+    assert kinds(rows)[4:] == [DEPTH]
+    assert parser.skipped == {
+        "RPI depth stream": 1,
+        "partial depth stream": 1,
+        "kline": 1,
+        "control or unnamed message": 1,
+    }
+    assert not parser.bad_rows
+
+
+def test_coinm_channels():
+    symbol = "ETHUSD_PERP"
+    more = {"ps": "ETHUSD"}
+    order = {"s": symbol, **more, "S": "BUY", "p": "99", "ap": "98.5", "q": "5", "z": "4", "X": "FILLED", "T": T0}
+    messages = [
+        {"e": "markPriceUpdate", "E": T0, "s": symbol, "p": "100.1", "P": "100.2", "r": "", "T": 0},
+        snap(100, [["99.0", "1"]], [["101.0", "2"]]),
+        {**usdm(100, 105, 99, [["98.0", "1"]], s=symbol), **more},
+        {"e": "aggTrade", "E": T0, "a": 5, "s": symbol, "p": "100", "q": "2", "f": 1, "l": 2, "T": T0, "m": True},
+        {"e": "bookTicker", "u": 5, "s": symbol, **more, "b": "99", "B": "1", "a": "101", "A": "2", "T": T0, "E": T0},
+        {"e": "forceOrder", "E": T0, "o": order},
+        {"e": "indexPriceUpdate", "E": T0, "i": "ETHUSD", "p": "100"},
+    ]
+    parser, rows = feed(messages)
+    assert parser.venue == "binance_coinm"
+    assert kinds(rows) == [
+        FUNDING,
+        *[DEPTH_CLEAR] * 2,
+        *[DEPTH_SNAPSHOT] * 2,
+        DEPTH,
+        TRADE,
+        *[DEPTH_BBO] * 2,
+        LIQUIDATION,
+    ]
+    assert parser.skipped == {"indexPriceUpdate": 1}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "coinm"),
+    [("ETHUSD_PERP", True), ("ETHUSD_240927", True), ("ETHUSDT", False), ("ETHUSDT_240927", False), ("ETHUSDC", False)],
+)
+def test_coinm_is_told_by_the_symbol(symbol, coinm):
+    assert is_coinm(symbol) == coinm
+
+
+def test_a_second_symbol():
+    with pytest.raises(InputError, match="one symbol a recording"):
+        feed([usdm(1, 2, 0), usdm(1, 2, 0, s="BTCUSDT")])
+    parser, _ = feed([usdm(1, 2, 0), usdm(1, 2, 0, s="ETHUSDV")])
+    assert parser.bad_rows == {"field 's' is another symbol": 1}
 
 
 @pytest.mark.parametrize(
@@ -264,8 +170,8 @@ def test_a_live_feed_gives_the_same_rows_as_the_file():
         ({k: v for k, v in usdm(1, 2, 0).items() if k != "U"}, "depthUpdate: field 'U' is missing"),
         ({k: v for k, v in usdm(1, 2, 0).items() if k != "pu"}, "depthUpdate: field 'pu' is missing"),
         ({**usdm(1, 2, 0), "u": "2"}, "depthUpdate: field 'U', 'u' or 'pu' is no whole number"),
-        (usdm(1, 2, 0, [["0", "1"]]), "depthUpdate: field 'b' has a price that is not positive"),
-        (usdm(1, 2, 0, (), [["nan", "1"]]), "depthUpdate: field 'a' has a price that is not positive"),
+        (usdm(1, 2, 0, [["0", "1"]]), "depthUpdate: field 'b' has a price or a quantity out of range"),
+        (usdm(1, 2, 0, (), [["nan", "1"]]), "depthUpdate: field 'a' has a price or a quantity out of range"),
         (usdm(1, 2, 0, (), [["1", "1"], ["2", "nan"]]), "depthUpdate: field 'a' has a price"),
         (usdm(1, 2, 0, (), [["1", "inf"]]), "depthUpdate: field 'a' has a price"),
         (usdm(1, 2, 0, None), "depthUpdate: field 'b' is no list of levels"),
@@ -278,6 +184,20 @@ def test_a_live_feed_gives_the_same_rows_as_the_file():
         (trade(m=None), "trade: field 'm' is neither true nor false"),
         (trade(t=str(T0)), "trade: field 'T' is no time"),
         (trade(t=T0 + 2 * 86_400_000), "trade: field 'T' is more than a day from local_ts"),
+        (usdm(1, 2, 0, [["1000000000001", "1"]]), "depthUpdate: field 'b' has a price or a quantity out of range"),
+        (usdm(1, 2, 0, [["1", "1e16"]]), "depthUpdate: field 'b' has a price or a quantity out of range"),
+        (usdm(1, 2, 0, [["1_0", "1"]]), "depthUpdate: field 'b' has a price or a quantity out of range"),
+        (usdm(1, 2, 0, ["12"]), "depthUpdate: field 'b' has a level that is no pair of numbers"),
+        (usdm(1, 2, 0, [[True, "1"]]), "depthUpdate: field 'b' has a level that is no pair of numbers"),
+        (usdm(1, 2, 0, [["1", "2", "3"]]), "depthUpdate: field 'b' has a level that is no pair of numbers"),
+        (usdm(3, 2, 0), "depthUpdate: field 'U' exceeds 'u'"),
+        (trade("1e13"), "trade: field 'p' is out of range"),
+        (trade(qty="1e16"), "trade: field 'q' is out of range"),
+        (trade(qty=5), "trade: field 'q' is no number"),
+        ({**trade(), "t": "x"}, "trade: field 't' is no whole number"),
+        ({"e": "tarde", "E": T0}, "unknown kind 'tarde'"),
+        ({"x": 1}, "unknown kind: no field 'e'"),
+        ({"stream": 3, "data": {}}, "field 'stream' is no text"),
         ([1], "the message is no JSON object"),
         ({"stream": "x", "data": 3}, "field 'data' is no JSON object"),
     ],

@@ -24,6 +24,7 @@ from feature_repo.events import (
 )
 from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
 
+from .replay import dict_book, replay
 from .small_tape import SEEN, START, rows, small
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -54,52 +55,6 @@ def test_rows_for_the_replay():
         to_hftbacktest(Tape(tape.venue, tape.symbol, tape.events[7:9], {}))
 
 
-def replay(events, times, instrument):
-    """Best quotes of the local book at each time, by hftbacktest."""
-    from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
-
-    asset = (
-        BacktestAsset()
-        .data([events])
-        .linear_asset(1.0)
-        .constant_order_latency(0, 0)
-        .risk_adverse_queue_model()
-        .no_partial_fill_exchange()
-        .trading_value_fee_model(0.0, 0.0)
-        .tick_size(instrument.tick)
-        .lot_size(instrument.lot)
-    )
-    backtest = HashMapMarketDepthBacktest([asset])
-    backtest.elapse(0)
-    out = []
-    for t in times:
-        backtest.elapse(int(t) - backtest.current_timestamp)
-        depth = backtest.depth(0)
-        out.append((depth.best_bid, depth.best_ask))
-    backtest.close()
-    return np.array(out)
-
-
-def dict_book(events, times):
-    """The same from two dicts, row by row."""
-    book = {BUY: {}, SELL: {}}
-    out, i = [], 0
-    for t in times:
-        while i < len(events) and events["local_ts"][i] <= t:
-            ev, px, qty = int(events["ev"][i]), float(events["px"][i]), float(events["qty"][i])
-            kind, side = ev & KIND_MASK, book[BUY if ev & BUY else SELL]
-            i += 1
-            if kind == DEPTH_CLEAR:
-                side.clear()
-            elif kind in (DEPTH, DEPTH_SNAPSHOT):
-                if qty == 0:
-                    side.pop(px, None)
-                else:
-                    side[px] = qty
-        out.append((max(book[BUY], default=np.nan), min(book[SELL], default=np.nan)))
-    return np.array(out)
-
-
 def test_a_snapshot_clears_both_sides_in_the_replay():
     tape = small()
     fresh = rows(
@@ -124,28 +79,3 @@ def test_replay_of_the_real_recordings_has_the_book_of_the_diffs(name):
     expected = dict_book(tape.events, times)
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(replay(to_hftbacktest(tape), times, tape.instrument), expected, rtol=0, atol=1e-9)
-
-
-def test_trades_and_depth_of_the_real_recording_are_those_of_hftbacktests_converter(capsys):
-    path = DATA / "binance_usdm_ethusdt" / "ethusdt_20240718.gz"
-    if not path.is_file():
-        pytest.skip(f"the recordings are not at {DATA}")
-    from hftbacktest.data.utils import binancefutures
-
-    theirs = binancefutures.convert(str(path), buffer_size=200_000)
-    capsys.readouterr()
-    ours = to_hftbacktest(read_tape(path))
-
-    def of(events, kind):
-        part = events[(events["ev"] & np.uint64(KIND_MASK | EXCH)) == np.uint64(kind | EXCH)]
-        return part[np.argsort(part["exch_ts"], kind="stable")]
-
-    np.testing.assert_array_equal(
-        of(ours, TRADE)[["exch_ts", "px", "qty"]], of(theirs, TRADE)[["exch_ts", "px", "qty"]]
-    )
-    # The converter also emits the diffs that the snapshot already holds; from the snapshot on both agree.
-    since = of(theirs, DEPTH_SNAPSHOT)["exch_ts"][0]
-    mine, depth = of(ours, DEPTH), of(theirs, DEPTH)
-    depth = depth[depth["exch_ts"] >= since]
-    np.testing.assert_array_equal(mine[["exch_ts", "px", "qty"]], depth[["exch_ts", "px", "qty"]])
-    np.testing.assert_array_equal(of(ours, DEPTH_SNAPSHOT)["px"], of(theirs, DEPTH_SNAPSHOT)["px"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from feature_repo.errors import InputError
 from feature_repo.instruments import fee_tier as named_fee
-from feature_repo.market.tape import read_tape
+from feature_repo.market.tape import StoredTape, stored_tape
 from feature_repo.window import FeatureWindow
 from reports.console import wide_console
 from runtime.candidate import Candidate
@@ -37,8 +38,15 @@ def infer(
     limit : allowed candidates shown; all of them are counted
     """
     stages = Stages()
-    with stages.stage("tape") as advance:
-        tape = read_tape(tape_path, progress=advance)
+    with ExitStack() as open_until_done:
+        with stages.stage("tape") as advance:
+            tape = open_until_done.enter_context(stored_tape(tape_path, progress=advance))
+        return _infer(tape, bundle, stages, profile=profile, fee_tier=fee_tier, store=store, limit=limit)
+
+
+def _infer(
+    tape: StoredTape, bundle: Path, stages: Stages, *, profile: str, fee_tier: str | None, store: bool, limit: int
+) -> list[tuple[Candidate, Decision]]:
     gate = MetaFilter.load(bundle, profile=profile, fee=None if fee_tier is None else named_fee(tape.venue, fee_tier))
     manifest = gate.manifest
     if (manifest.venue, manifest.symbol) != (tape.venue, tape.symbol):
@@ -58,12 +66,13 @@ def infer(
     with stages.stage("dry run") as advance:
         answers = list(
             dry_run(
-                tape.events,
+                tape.chunks(),
                 window,
                 SignalDetector(tape.symbol, tape.instrument.tick),
                 gate,
                 on_window=push,
                 progress=advance,
+                end_ns=tape.span_ns[1],
             )
         )
     _show(answers, profile, simulated=tape.simulated, limit=limit)

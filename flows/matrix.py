@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.constants import ORDER
-from feature_repo.events import FUNDING, KIND_MASK
+from feature_repo.events import FUNDING
 from feature_repo.fields import CHANNELS
 from feature_repo.instruments import FEE_TIERS, FeeTier
-from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
+from feature_repo.market.tape import StoredTape, open_tape, to_hftbacktest
 from feature_repo.table import FeatureTable
 from reports.records import EXITS, ArmInput, CalibrationInput, candidate_facts
 from runtime.arms import Decider, candidate_orders, decide_all, portfolio_orders, rows_of_orders
@@ -45,7 +45,7 @@ class Matrix:
 class _Replay:
     """Everything a replay needs that is the same for every arm."""
 
-    tape: Tape
+    tape: StoredTape
     events: np.ndarray
     funding: np.ndarray
     blind: np.ndarray
@@ -71,9 +71,10 @@ def run_matrix(
     Without a model nothing is fitted, so those arms then judge every candidate of the tape; the others say why they are
     not there.
     """
-    tape, table, file = read_tape(tape_path), FeatureTable.load(features_path), trained.file
-    funding = tape.events[(tape.events["ev"] & KIND_MASK) == FUNDING]
-    run = _Replay(tape, to_hftbacktest(tape), settlements(funding), blind_spans(table.quotes))
+    tape, table, file = open_tape(tape_path), FeatureTable.load(features_path), trained.file
+    funding = tape.of_kind(FUNDING)
+    # hftbacktest replays one array: here, and only here, the whole tape is in memory.
+    run = _Replay(tape, to_hftbacktest(tape.load()), settlements(funding), blind_spans(table.quotes))
     asked = _out_of_sample(trained)
     candidates = [file.candidates[i] for i in asked]
     at = np.searchsorted(table.t_ns, file.labels["ts_ns"])
@@ -138,10 +139,21 @@ def _out_of_sample(trained: Trained) -> np.ndarray:
     return np.flatnonzero(np.isin(trained.result.fold_of, with_bundle))
 
 
-def _gates(trained: Trained, asked: np.ndarray, tape: Tape, profile: str, fee: FeeTier, model: bool) -> list[Decider]:
+def _gates(
+    trained: Trained, asked: np.ndarray, tape: StoredTape, profile: str, fee: FeeTier, model: bool
+) -> list[Decider]:
     facts = tape.instrument
     if not model:
-        guards = GuardsOnly(profile, fee=fee, symbol=tape.symbol, tick=facts.tick, lot=facts.lot, T=trained.x.shape[1])
+        guards = GuardsOnly(
+            profile,
+            fee=fee,
+            symbol=tape.symbol,
+            tick=facts.tick,
+            lot=facts.lot,
+            face_value=facts.face_value,
+            min_notional=facts.min_notional,
+            T=trained.x.shape[1],
+        )
         return [guards] * len(asked)
     by_fold = {
         f.k: MetaFilter.load(f.bundle_path, profile=profile, fee=fee)

@@ -11,6 +11,7 @@ import numpy as np
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 from feature_repo.instruments import FEE_TIERS, FeeTier, fee_tier
+from feature_repo.market.stream import MAX_BAD_SHARE
 from feature_repo.paths import data_root
 
 __all__ = ["LabelStep", "fee_of", "fill_store", "make_features", "make_labels", "make_tape"]
@@ -27,43 +28,58 @@ def make_tape(
     source: Path | None,
     *,
     symbol: str | None = None,
+    venue: str | None = None,
+    source_kind: str | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
     seed: int = MODEL.seed,
     hours: float = 24.0,
+    edge: float = 1.0,
+    mechanism: str = "flow",
+    rate: float | None = None,
     progress: Advance | None = None,
 ) -> Path:
-    """Import a recording, accept a tape, or simulate one.
+    """Import market data of any accepted source, accept a tape, or simulate one; chunk by chunk.
+
+    Parameters
+    ----------
+    source : what lies there is told from its content, unless ``source_kind`` says it; None: a SIMULATED tape
+    symbol, venue, source_kind, max_bad_share : see ``market.tape.open_stream``
+    seed, hours, edge, mechanism, rate : see ``market.simulator.Simulation``
 
     Returns
     -------
     Path
-        The tape's folder.
+        The tape's folder. A tape that is already in its place is left as it is.
 
     Raises
     ------
     InputError
         When nothing usable lies at ``source``.
     """
-    from feature_repo.market.tape import read_tape, write_tape
+    from feature_repo.market.tape import StoredTape, open_stream, write_stream
 
     root = data_root() / "tape"
     if source is None:
-        from feature_repo.market.simulator import simulate_tape
+        from feature_repo.market.simulator import Simulation
 
-        tape = simulate_tape(seed=seed, hours=hours, progress=progress)
-    else:
-        tape = read_tape(source, symbol=symbol, progress=progress)
-        folder = root / tape.venue / tape.symbol
-        if Path(source).resolve() in (folder, folder.parent, root) and folder.is_dir():
-            return folder
-    return write_tape(tape, root)
+        made = Simulation(seed=seed, hours=hours, edge=edge, mechanism=mechanism, rate=rate, progress=progress)
+        return write_stream(made, root)
+    stream = open_stream(
+        source, symbol=symbol, venue=venue, source=source_kind, max_bad_share=max_bad_share, progress=progress
+    )
+    if isinstance(stream, StoredTape):
+        there, place = stream.path.resolve(), root / stream.venue / stream.symbol
+        if place in (there, there.parent):  # one of its days must not replace the whole
+            return there
+    return write_stream(stream, root, progress=progress)
 
 
 def make_features(tape_path: Path, *, progress: Advance | None = None) -> Path:
     """Run the engine over a tape. Returns the features' folder."""
     from feature_repo.build import build_features
-    from feature_repo.market.tape import read_tape
+    from feature_repo.market.tape import open_tape
 
-    return build_features(read_tape(tape_path), progress=progress).save(data_root() / "features")
+    return build_features(open_tape(tape_path), progress=progress).save(data_root() / "features")
 
 
 @dataclass(frozen=True)
@@ -84,14 +100,14 @@ def make_labels(
     progress: Advance | None = None,
 ) -> LabelStep:
     """Find the candidates and label them; of too many the latest are kept."""
-    from feature_repo.events import KIND_MASK, TRADE
-    from feature_repo.market.tape import read_tape
+    from feature_repo.events import TRADE
+    from feature_repo.market.tape import open_tape
     from feature_repo.table import FeatureTable
     from meta_models.label_io import labels_to_parquet
     from meta_models.labels import label_candidates
     from runtime.signals import find_candidates
 
-    tape = read_tape(tape_path)
+    tape = open_tape(tape_path)
     table = FeatureTable.load(features_path)
     if (tape.venue, tape.symbol) != (table.venue, table.symbol):
         raise InputError(
@@ -101,7 +117,7 @@ def make_labels(
         )
     found = find_candidates(table)
     used = found[-max_candidates:]
-    trades = tape.events[(tape.events["ev"] & KIND_MASK) == TRADE]
+    trades = tape.of_kind(TRADE)
     labels = label_candidates(
         table.quotes, trades, used, fee, instrument=tape.instrument, end_ns=tape.span_ns[1], progress=progress
     )

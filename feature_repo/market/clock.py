@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..constants import BASE_LATENCY_NS, CLOCK_SPAN_NS
 
 __all__ = ["ClockOffset"]
@@ -39,6 +41,20 @@ class ClockOffset:
         self.min_delay_ns = delay if self.min_delay_ns is None else min(self.min_delay_ns, delay)
         self.samples += 1
         return False
+
+    def update_many(self, local_ns: np.ndarray, exch_ns: np.ndarray) -> bool:
+        """``update`` with each pair of int64 [n] in turn, local times in order."""
+        if len(local_ns) == 0 or self.settled:
+            return self.settled
+        if self._first_ns is None:
+            self._first_ns = int(local_ns[0])
+        n = int(np.searchsorted(local_ns, self._first_ns + self.span_ns, side="left"))
+        if n:
+            delay = int((local_ns[:n] - exch_ns[:n]).min())
+            self.min_delay_ns = delay if self.min_delay_ns is None else min(self.min_delay_ns, delay)
+            self.samples += n
+        self.settled = n < len(local_ns)
+        return self.settled
 
     @property
     def offset_ns(self) -> int:

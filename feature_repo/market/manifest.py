@@ -11,56 +11,92 @@ import numpy as np
 from ..errors import InputError
 from ..events import KIND_MASK, KIND_NAMES
 
-__all__ = ["MANIFEST_NAME", "SCHEMA", "count_kinds", "derive_manifest", "dump_manifest", "load_manifest"]
+__all__ = ["MANIFEST_NAME", "SCHEMA", "RowFacts", "count_kinds", "derive_manifest", "dump_manifest", "load_manifest"]
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA = "ofi-meta tape 1"
 
 
 def count_kinds(events: np.ndarray) -> dict[str, int]:
-    """Rows of each kind that occurs, by the names of ``events.KIND_NAMES``.
+    """Rows of each kind that occurs, by the names of ``events.KIND_NAMES``; InputError as ``RowFacts.update``."""
+    return _by_name(_counts(events))
 
-    Raises
-    ------
-    InputError
-        When a row carries a kind that no table knows.
-    """
-    kinds, counts = np.unique(events["ev"] & np.uint64(KIND_MASK), return_counts=True)
-    unknown = [int(k) for k in kinds if int(k) not in KIND_NAMES]
+
+def _by_name(counts: np.ndarray) -> dict[str, int]:
+    return {KIND_NAMES[k]: int(counts[k]) for k in np.flatnonzero(counts).tolist()}
+
+
+def _counts(events: np.ndarray) -> np.ndarray:
+    counts = np.bincount((events["ev"] & np.uint64(KIND_MASK)).astype(np.intp), minlength=KIND_MASK + 1)
+    unknown = [k for k in np.flatnonzero(counts).tolist() if k not in KIND_NAMES]
     if unknown:
         raise InputError(
             f"event kind {unknown[0]} in column ev",
             f"one of {', '.join(f'{k} ({n})' for k, n in KIND_NAMES.items())}",
             "Import the source data again",
         )
-    return {KIND_NAMES[int(k)]: int(n) for k, n in zip(kinds, counts, strict=True)}
+    return counts
+
+
+class RowFacts:
+    """What follows from the rows alone, taken chunk by chunk.
+
+    Attributes
+    ----------
+    rows : taken so far
+    counts : int64 [256], rows of each kind
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.counts = np.zeros(KIND_MASK + 1, np.int64)
+        self._local_ns = (0, 0)
+        self._exch_ns = (0, 0)
+
+    def update(self, events: np.ndarray) -> None:
+        """Take EVENT_DTYPE [n], n >= 1, in the order of the tape.
+
+        Raises
+        ------
+        InputError
+            When a row carries a kind that no table knows.
+        """
+        counts = _counts(events)
+        first_ns, last_ns = int(events["local_ts"][0]), int(events["local_ts"][-1])
+        least, most = int(events["exch_ts"].min()), int(events["exch_ts"].max())
+        if self.rows:
+            first_ns, least, most = self._local_ns[0], min(least, self._exch_ns[0]), max(most, self._exch_ns[1])
+        self._local_ns, self._exch_ns = (first_ns, last_ns), (least, most)
+        self.counts += counts
+        self.rows += len(events)
+
+    def by_name(self) -> dict[str, int]:
+        """Rows of each kind that occurs, by the names of ``events.KIND_NAMES``, in the order of their codes."""
+        return _by_name(self.counts)
+
+    def manifest(self, venue: str, symbol: str, *, simulated: bool) -> dict[str, Any]:
+        """schema, venue, symbol, simulated, rows, counts by kind, gaps, first and last local and exchange time, ns."""
+        counts = self.by_name()
+        return {
+            "schema": SCHEMA,
+            "venue": venue,
+            "symbol": symbol,
+            "simulated": bool(simulated),
+            "rows": self.rows,
+            "counts": counts,
+            "gaps": counts.get("gap", 0),
+            "first_local_ns": self._local_ns[0],
+            "last_local_ns": self._local_ns[1],
+            "first_exch_ns": self._exch_ns[0],
+            "last_exch_ns": self._exch_ns[1],
+        }
 
 
 def derive_manifest(venue: str, symbol: str, events: np.ndarray, *, simulated: bool) -> dict[str, Any]:
-    """The part of a manifest that follows from the rows alone.
-
-    Parameters
-    ----------
-    events : EVENT_DTYPE [N], N >= 1
-
-    Returns
-    -------
-    dict with schema, venue, symbol, simulated, rows, counts by kind, gaps, first and last local and exchange time in ns
-    """
-    counts = count_kinds(events)
-    return {
-        "schema": SCHEMA,
-        "venue": venue,
-        "symbol": symbol,
-        "simulated": bool(simulated),
-        "rows": len(events),
-        "counts": counts,
-        "gaps": counts.get("gap", 0),
-        "first_local_ns": int(events["local_ts"][0]),
-        "last_local_ns": int(events["local_ts"][-1]),
-        "first_exch_ns": int(events["exch_ts"].min()),
-        "last_exch_ns": int(events["exch_ts"].max()),
-    }
+    """``RowFacts.manifest`` of EVENT_DTYPE [N], N >= 1."""
+    facts = RowFacts()
+    facts.update(events)
+    return facts.manifest(venue, symbol, simulated=simulated)
 
 
 def dump_manifest(manifest: dict[str, Any], path: Path) -> None:

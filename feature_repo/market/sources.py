@@ -1,133 +1,268 @@
-"""The files of a recording: which ones, in which order, in which unit of time, and their lines."""
+"""Files of market data as bytes: blocks of whole lines, unpacked beside the parser, and how a recording begins."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from queue import Empty, Full, Queue
+from threading import Event, Thread
 from typing import BinaryIO
 
 from ..errors import InputError
 
-__all__ = ["ACCEPTED", "Source", "find_sources", "open_lines"]
+__all__ = [
+    "ACCEPTED",
+    "CUT_OFF",
+    "GZIP_MAGIC",
+    "Blocks",
+    "CutOffError",
+    "Source",
+    "file_sha256",
+    "head_of",
+    "open_blocks",
+]
 
 ACCEPTED = (
     "a tape folder (manifest.json beside <day>.parquet), one <day>.parquet of a tape, a folder that holds exactly one "
-    "tape, or a Binance recording (`<local_ts> <json>` a line, plain or .gz) as a file or a folder"
+    "tape, a Binance recording (`<local_ts> <json>` a line, plain or .gz), Tardis CSV (plain or .gz), hftbacktest .npz "
+    "or .npy, or a folder of such files"
 )
+GZIP_MAGIC = b"\x1f\x8b"
+CUT_OFF = "the file is cut off"
+"""Reason of the one bad row that stands for the rest of a file."""
+
 _LINE = re.compile(rb"(\d{19}|\d{16}|\d{13}) ")
 _UNITS = {13: ("ms", 1_000_000), 16: ("us", 1_000), 19: ("ns", 1)}
-_SUFFIXES = (".gz", ".dat", ".raw", ".log", ".jsonl")
 _SNIFF_LINES = 10  # a file that was cut may begin inside a line
+_SNIFF_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 20
+_RAW_BYTES = 1 << 16
+_AHEAD = 4  # blocks that may wait for the parser
+_LONGEST_LINE = 1 << 26
+_END_POLL_S = 0.1
+
+
+class CutOffError(Exception):
+    """A .gz ends before its end mark; every whole line before has been given."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a recording."""
+    """One file of a recording.
+
+    Attributes
+    ----------
+    first_ns : the first local_ts, ns UTC
+    unit, unit_ns : of local_ts: ns, us or ms
+    size : bytes on disk
+    """
 
     path: Path
     first_ns: int
-    unit: str  # of local_ts: ns, us or ms
+    unit: str
     unit_ns: int
     size: int
-    sha256: str
+
+    @property
+    def digits(self) -> int:
+        """Of every local_ts in the file: another number of digits is another unit, or no time."""
+        return len(str(self.first_ns // self.unit_ns))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file's bytes; read on first use."""
+        return file_sha256(self.path)
 
 
-def find_sources(path: Path) -> list[Source]:
-    """The recording files at ``path``, by their first local_ts.
+def file_sha256(path: Path) -> str:
+    """Hash of a file, without holding it in memory. InputError where it cannot be read."""
+    try:
+        with path.open("rb") as raw:
+            return hashlib.file_digest(raw, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
-    In a folder, files named .gz, .dat, .raw, .log or .jsonl must be recordings; any other file is one if it begins like
-    one. Hidden files are left out.
+
+def head_of(path: Path) -> Source | None:
+    """What the first lines of a file say, if they are those of a recording; None for anything else.
+
+    Only the first 64 KiB are read. A first line that was cut in front is passed over.
 
     Raises
     ------
     InputError
-        When there is none, or one is empty, cut off, no recording, or there twice.
+        When the file cannot be read.
     """
-    if path.is_dir():
-        files = [p for p in sorted(path.iterdir()) if p.is_file() and not p.name.startswith(".")]
-        named = {p for p in files if p.suffix in _SUFFIXES}
-        sources = [s for p in files if (s := _source(p, required=p in named)) is not None]
-        if not sources:
-            held = ", ".join(p.name for p in sorted(path.iterdir())[:5]) or "nothing"
-            raise InputError(f"{path} holds no market data, only {held}", ACCEPTED, "Give one of these")
-    else:
-        sources = [s for s in [_source(path, required=True)] if s is not None]
-    sources.sort(key=lambda s: s.first_ns)
-    seen: dict[str, Path] = {}
-    for source in sources:
-        if source.sha256 in seen:
-            raise InputError(
-                f"{source.path} has the same content as {seen[source.sha256].name}",
-                "each file once",
-                "Remove one of them",
-            )
-        seen[source.sha256] = source.path
-    return sources
-
-
-def open_lines(source: Source) -> tuple[BinaryIO, Iterator[bytes]]:
-    """The raw file (its ``tell`` is the progress) and its lines, unpacked from a .gz; InputError if damaged."""
-    raw = source.path.open("rb")
-    return raw, _lines(raw, source.path)
-
-
-def _lines(raw: BinaryIO, path: Path) -> Iterator[bytes]:
-    packed = raw.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
-    n = 0
-    try:
-        for line in io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 18) if packed else raw:
-            n += 1
-            yield line
-    except EOFError as error:
-        raise InputError(
-            f"{path} is cut off after line {n}: the .gz has no end", "a complete .gz", "Copy it again from its source"
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is damaged after line {n} ({error})", "an undamaged .gz", "Copy it again from its source"
-        ) from error
-
-
-def _source(path: Path, *, required: bool) -> Source | None:
     try:
         size = path.stat().st_size
         with path.open("rb") as raw:
-            digest = hashlib.file_digest(raw, "sha256").hexdigest()
-            raw.seek(0)
-            head = _head(raw, path, required)
+            head = raw.read(_SNIFF_BYTES)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})", "a readable file", "Check its rights") from error
-    for line in head:
+        raise _unreadable(path, error) from error
+    if head[:2] == GZIP_MAGIC:
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, _SNIFF_BYTES)
+        except zlib.error:
+            return None
+    for line in head.split(b"\n")[:_SNIFF_LINES]:
         match = _LINE.match(line)
         if match:
             unit, unit_ns = _UNITS[len(match[1])]
-            return Source(path, int(match[1]) * unit_ns, unit, unit_ns, size, digest)
-    if not required:
-        return None
-    if not head:
-        raise InputError(f"{path} is empty", ACCEPTED, "Give a file with market data, or remove it")
-    raise InputError(f"{path}, line 1 is {_shown(head[0])}", ACCEPTED, "Give one of these, or remove the file")
+            return Source(path, int(match[1]) * unit_ns, unit, unit_ns, size)
+    return None
 
 
-def _head(raw: BinaryIO, path: Path, required: bool) -> list[bytes]:
-    lines = _lines(raw, path)
-    head: list[bytes] = []
+def open_blocks(path: Path, *, block_bytes: int = _BLOCK_BYTES) -> Blocks:
+    """The lines of a plain file or a .gz, in blocks of about ``block_bytes``; a thread reads and unpacks ahead.
+
+    Every block ends with a newline, but for the last line of a file that lacks one.
+
+    Raises
+    ------
+    InputError
+        Here when the file cannot be opened; from the iterator when a .gz is damaged or a line has no end.
+    CutOffError
+        From the iterator, after the last whole line of a .gz that has no end.
+    """
+    path = Path(path)
     try:
-        while len(head) < _SNIFF_LINES and (line := next(lines, None)) is not None:
-            head.append(line)
-    except InputError:
-        # Cut off within the first lines: still to be refused, but only if it is one of ours.
-        if required or any(_LINE.match(line) for line in head):
-            raise
-    return head
+        raw = path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return Blocks(path, raw, block_bytes)
 
 
-def _shown(line: bytes) -> str:
-    text = line[:40].decode("ascii", "replace").strip()
-    return repr(text if text.isprintable() else "binary data")
+class Blocks(Iterator[bytes]):
+    """See ``open_blocks``. ``done`` is the number of bytes of the file behind the blocks given so far."""
+
+    def __init__(self, path: Path, raw: BinaryIO, block_bytes: int) -> None:
+        self.done = 0
+        self._path, self._raw, self._bytes = path, raw, block_bytes
+        self._ready: Queue[tuple[bytes, int] | Exception | None] = Queue(_AHEAD)
+        self._stopped = Event()
+        self._thread = Thread(target=self._produce, name=f"blocks of {path.name}", daemon=True)
+        self._thread.start()
+        self._ended = False
+
+    def __next__(self) -> bytes:
+        if self._ended:
+            raise StopIteration
+        item = self._ready.get()
+        if isinstance(item, tuple):
+            block, self.done = item
+            return block
+        self.close()
+        if item is None:
+            raise StopIteration
+        raise item
+
+    def __enter__(self) -> Blocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading ahead; nothing more can be taken."""
+        self._ended = True
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._ready.get_nowait()
+            except Empty:
+                self._thread.join(_END_POLL_S / 100)
+        self._raw.close()
+
+    def _put(self, item: tuple[bytes, int] | Exception | None) -> bool:
+        """Hand over, unless nobody takes any more."""
+        while not self._stopped.is_set():
+            try:
+                self._ready.put(item, timeout=_END_POLL_S)
+                return True
+            except Full:
+                continue
+        return False
+
+    def _produce(self) -> None:
+        try:
+            for block in self._blocks():
+                if not self._put((block, self._raw.tell())):
+                    return
+            self._put(None)
+        except (InputError, CutOffError) as error:
+            self._put(error)
+        except Exception as error:
+            # Whatever went wrong here is told where the blocks are taken, or that side would wait for ever.
+            self._put(_unreadable(self._path, error) if isinstance(error, OSError) else error)
+
+    def _blocks(self) -> Iterator[bytes]:
+        rest: list[bytes] = []
+        waiting = lines = 0
+        for piece in _pieces(self._path, self._raw, self._bytes):
+            end = piece.rfind(b"\n") + 1
+            if not end:
+                rest.append(piece)
+                waiting += len(piece)
+                if waiting > _LONGEST_LINE:
+                    raise InputError(
+                        f"{self._path}, line {lines + 1} is longer than {_LONGEST_LINE >> 20} MiB",
+                        "lines of a few KiB",
+                        "Repair the file",
+                    )
+                continue
+            block = b"".join((*rest, piece[:end]))
+            rest, waiting = [piece[end:]] if end < len(piece) else [], len(piece) - end
+            lines += block.count(b"\n")
+            yield block
+        if rest:
+            yield b"".join(rest)
+
+
+def _pieces(path: Path, raw: BinaryIO, size: int) -> Iterator[bytes]:
+    """The bytes of a file, unpacked if it is a .gz."""
+    packed = raw.read(2) == GZIP_MAGIC
+    raw.seek(0)
+    if not packed:
+        while piece := raw.read(size):
+            yield piece
+        return
+    # Late: the gate's base install reads no recordings.
+    from isal import isal_zlib
+
+    given, inside = 0, None  # the member of the .gz that is being unpacked
+    tail = b""
+    while data := tail or raw.read(_RAW_BYTES):
+        tail = b""
+        try:
+            if inside is None:
+                data = data.lstrip(b"\0")  # padding between members
+                if not data:
+                    continue
+                if not data.startswith(GZIP_MAGIC[: len(data)]):
+                    raise isal_zlib.error("bytes behind its end")
+                inside = isal_zlib.decompressobj(wbits=31)
+            piece = inside.decompress(data, size)
+        except isal_zlib.error as error:
+            raise InputError(
+                f"{path} is damaged after {given} unpacked bytes ({error})",
+                "an undamaged .gz",
+                "Copy it again from its source",
+            ) from error
+        if inside.eof:
+            tail, inside = inside.unused_data, None
+        else:
+            tail = inside.unconsumed_tail
+        given += len(piece)
+        if piece:
+            yield piece
+    if inside is not None:
+        raise CutOffError(str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror or error})", "a readable file", "Check its rights")

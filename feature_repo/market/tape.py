@@ -1,53 +1,50 @@
-"""A tape: one contract's exchange events in the order in which they were seen, on disk as Parquet by UTC day."""
+"""A tape: one contract's exchange events in the order in which they were seen, on disk as Parquet by UTC day.
+
+In memory a tape is a ``Tape``; on disk a ``StoredTape``, read in chunks; on its way to disk any ``EventStream``.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import shutil
 import tempfile
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..constants import SECOND_NS
 from ..errors import InputError
-from ..events import EVENT_DTYPE
+from ..events import EVENT_DTYPE, KIND_MASK
 from ..instruments import Instrument, instrument
-from .manifest import MANIFEST_NAME, count_kinds, derive_manifest, dump_manifest, load_manifest
+from .day_files import AGAIN, ROW_GROUP, DayFile
+from .manifest import MANIFEST_NAME, SCHEMA, RowFacts, derive_manifest, load_manifest
 from .sources import ACCEPTED
+from .stream import MAX_BAD_SHARE, EventStream
+from .tape_writer import RowOrder, write_stream
 
-__all__ = ["Tape", "read_tape", "to_hftbacktest", "write_tape"]
+__all__ = [
+    "StoredTape",
+    "Tape",
+    "open_stream",
+    "open_tape",
+    "read_tape",
+    "stored_tape",
+    "to_hftbacktest",
+    "write_stream",
+    "write_tape",
+]
 
-_DAY_NS = 86_400 * SECOND_NS
-_DAY_FILE = re.compile(r"\d{4}-\d{2}-\d{2}\.parquet")
-_ARROW = pa.schema([(n, pa.from_numpy_dtype(EVENT_DTYPE[n])) for n in EVENT_DTYPE.names])
-_AGAIN = "Import the source data again"
+Advance = Callable[[float], None]
 
 
-@dataclass(frozen=True)
-class Tape:
-    """Events of one contract.
-
-    Attributes
-    ----------
-    events : EVENT_DTYPE [N], sorted by local_ts (stable); the rows of one exchange message are contiguous and share
-        both times. The book is invalid until the first DEPTH_SNAPSHOT block, and from each GAP row to the next block.
-    manifest : sources, counts, gaps, bad rows, clock; see manifest.py
-    """
+class _Named(ABC):
+    """What follows from a tape's contract and manifest."""
 
     venue: str
     symbol: str
-    events: np.ndarray = field(repr=False)
-    manifest: dict[str, Any] = field(repr=False)
+    manifest: dict[str, Any]
 
     @property
     def instrument(self) -> Instrument:
@@ -59,10 +56,116 @@ class Tape:
         """Whether the market is made up; every output made from it says so."""
         return self.venue == "simulated" or bool(self.manifest.get("simulated", False))
 
+    def facts(self) -> dict[str, Any]:
+        """The manifest, as of an event stream."""
+        return self.manifest
+
+    def of_kind(self, kind: int) -> np.ndarray:
+        """Rows of one kind (``events.TRADE`` ...), in memory: EVENT_DTYPE [n]."""
+        return np.concatenate([c[(c["ev"] & np.uint64(KIND_MASK)) == kind] for c in self.chunks()])
+
+    @abstractmethod
+    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``, in order."""
+
+
+@dataclass(frozen=True)
+class Tape(_Named):
+    """Events of one contract, in memory.
+
+    Attributes
+    ----------
+    events : EVENT_DTYPE [N], sorted by local_ts (stable); the rows of one exchange message are contiguous and share
+        both times. The book is invalid until the first DEPTH_SNAPSHOT block, and from each GAP row to the next block.
+    manifest : sources, counts, gaps, bad rows, clock; see manifest.py and ingest.py
+    """
+
+    venue: str
+    symbol: str
+    events: np.ndarray = field(repr=False)
+    manifest: dict[str, Any] = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return len(self.events)
+
     @property
     def span_ns(self) -> tuple[int, int]:
         """First and last local_ts, ns UTC."""
         return int(self.events["local_ts"][0]), int(self.events["local_ts"][-1])
+
+    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``: views of ``events``."""
+        for at in range(0, len(self.events), rows):
+            yield self.events[at : at + rows]
+
+
+@dataclass(frozen=True)
+class StoredTape(_Named):
+    """Events of one contract, on disk. What a whole tape must fulfil is checked while it is read.
+
+    Attributes
+    ----------
+    path : the tape folder, or the one day file
+    manifest : as of a ``Tape``
+    rows : number of events
+    span_ns : first and last local_ts, ns UTC
+    """
+
+    path: Path
+    venue: str
+    symbol: str
+    manifest: dict[str, Any] = field(repr=False)
+    days: tuple[DayFile, ...] = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return sum(d.rows for d in self.days)
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """First and last local_ts, ns UTC."""
+        return int(self.manifest["first_local_ns"]), int(self.manifest["last_local_ns"])
+
+    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``, new arrays; no more than one row group is in memory.
+
+        Raises
+        ------
+        InputError
+            When a file was changed, cannot be read, is out of order, or counts differ from the manifest's.
+        """
+        facts, order = RowFacts(), RowOrder(str(self.path))
+        wanted = self.manifest.get("days", {})
+        for day in self.days:
+            if day.path.name in wanted:
+                day.verify(wanted[day.path.name]["sha256"])
+            for group in day.groups():
+                order.check(group)
+                facts.update(group)
+                for at in range(0, len(group), rows):
+                    yield group[at : at + rows]
+        if facts.by_name() != self.manifest["counts"]:
+            raise InputError(
+                f"{self.path} holds {facts.by_name()}", f"{self.manifest['counts']}, as in {MANIFEST_NAME}", AGAIN
+            )
+
+    def load(self, progress: Advance | None = None) -> Tape:
+        """All of it, in memory."""
+        events, at = np.empty(self.rows, EVENT_DTYPE), 0
+        for chunk in self.chunks():
+            events[at : at + len(chunk)] = chunk
+            at += len(chunk)
+            if progress is not None:
+                progress(at / len(events))
+        return Tape(self.venue, self.symbol, events, self.manifest)
+
+
+def write_tape(tape: Tape, root: Path) -> Path:
+    """``write_stream`` of a tape in memory."""
+    return write_stream(tape, root)
 
 
 def to_hftbacktest(tape: Tape) -> np.ndarray:
@@ -72,45 +175,50 @@ def to_hftbacktest(tape: Tape) -> np.ndarray:
     return convert(tape)
 
 
-def write_tape(tape: Tape, root: Path) -> Path:
-    """Write ``root/<venue>/<symbol>/<YYYY-MM-DD>.parquet`` and its manifest.
+def open_tape(path: str | Path, symbol: str | None = None) -> StoredTape:
+    """The tape at ``path``, to be read in chunks.
 
-    The folder is written beside its place and then renamed, so that no reader meets half a tape. A tape that was there
-    before is replaced whole. The same tape gives the same bytes.
-
-    Returns
-    -------
-    Path of the tape folder
+    Parameters
+    ----------
+    path : a tape folder, a folder that holds exactly one tape, or one day file of a tape
+    symbol : picks one tape of a folder of several; otherwise only checked
 
     Raises
     ------
     InputError
-        For a tape without rows, out of order, or when the folder holds files that are no tape's.
+        When no tape is there, or manifest and files do not fit.
     """
-    _check_events(tape.events, f"the tape of {tape.symbol}")
-    target = Path(root) / tape.venue / tape.symbol
-    _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{tape.symbol}.", dir=target.parent))
-    try:
-        days = _write_days(tape, staging)
-        derived = derive_manifest(tape.venue, tape.symbol, tape.events, simulated=tape.simulated)
-        dump_manifest({**tape.manifest, **derived, "days": days}, staging / MANIFEST_NAME)
-        os.chmod(staging, 0o755)
-        _swap(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return target
+    path = Path(path)
+    found = _find_tape(path, symbol)
+    if found is None:
+        raise InputError(f"{path} is no tape", _ACCEPTED_TAPE, "Import it first")
+    tape = _open_day(found) if found.is_file() else _open_folder(found)
+    if symbol is not None and tape.symbol != symbol:
+        raise InputError(f"{path} holds {tape.symbol}", f"symbol {symbol}", "Leave the symbol out or give another path")
+    return tape
 
 
-def read_tape(path: str | Path, *, symbol: str | None = None, progress: Callable[[float], None] | None = None) -> Tape:
-    """Read a tape, or import a recording; which of both is decided by what lies at ``path``.
+_ACCEPTED_TAPE = ACCEPTED.split(", a Binance")[0]
+
+
+def open_stream(
+    path: str | Path,
+    *,
+    symbol: str | None = None,
+    venue: str | None = None,
+    source: str | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+    progress: Advance | None = None,
+) -> EventStream:
+    """A tape, or market data of any other source on its way to one: whatever lies at ``path``.
 
     Parameters
     ----------
     path : see ``sources.ACCEPTED``
-    symbol : picks one tape of a folder of several; otherwise only checked
-    progress : called with the fraction done, 0..1
+    source : binance, tardis or hftbacktest; None: told from the content
+    symbol, venue : which contract, where several are there
+    max_bad_share : share of unusable rows past which a file is refused
+    progress : told how much of a source other than a tape is read, 0..1
 
     Raises
     ------
@@ -120,162 +228,116 @@ def read_tape(path: str | Path, *, symbol: str | None = None, progress: Callable
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist", ACCEPTED, "Check the path")
-    tape = _read_folder(path, symbol, progress) if path.is_dir() else _read_file(path, progress)
-    if symbol is not None and tape.symbol != symbol:
-        raise InputError(f"{path} holds {tape.symbol}", f"symbol {symbol}", "Leave the symbol out or give another path")
+    if source is None and _find_tape(path, symbol) is not None:
+        tape = open_tape(path, symbol)
+        if venue not in (None, tape.venue):
+            raise InputError(f"{path} is of venue {tape.venue}", f"venue {venue}", "Leave the venue out")
+        return tape
+    # Late: the gate's base install reads tapes but has no JSON parser.
+    from .detect import open_source
+
+    return open_source(path, source=source, symbol=symbol, venue=venue, max_bad_share=max_bad_share, progress=progress)
+
+
+def read_tape(
+    path: str | Path,
+    *,
+    symbol: str | None = None,
+    venue: str | None = None,
+    source: str | None = None,
+    progress: Advance | None = None,
+) -> Tape:
+    """Read a tape, or import any other source, into memory: 64 bytes an event. Parameters as of ``open_stream``."""
+    stream = open_stream(path, symbol=symbol, venue=venue, source=source, progress=progress)
+    if isinstance(stream, StoredTape):
+        tape = stream.load(progress)
+    else:
+        events = np.concatenate(list(stream.chunks()))
+        derived = derive_manifest(stream.venue, stream.symbol, events, simulated=stream.simulated)
+        tape = Tape(stream.venue, stream.symbol, events, {**stream.facts(), **derived})
     if progress is not None:
         progress(1.0)
     return tape
 
 
-def _read_folder(path: Path, symbol: str | None, progress: Callable[[float], None] | None) -> Tape:
-    if (path / MANIFEST_NAME).exists():
-        return _read_tape_folder(path)
-    if any(path.glob("*.parquet")):
-        raise InputError(f"{path} holds .parquet files without {MANIFEST_NAME}", ACCEPTED, _AGAIN)
-    below = [m.parent for depth in ("*", "*/*") for m in sorted(path.glob(f"{depth}/{MANIFEST_NAME}"))]
-    below = [t for t in below if not any(part.startswith(".") for part in t.relative_to(path).parts)]
-    if symbol is not None:
-        below = [t for t in below if t.name == symbol] or below
-    if len(below) == 1:
-        return _read_tape_folder(below[0])
-    if below:
-        names = ", ".join(str(t.relative_to(path)) for t in below)
-        raise InputError(f"{path} holds {len(below)} tapes ({names})", "exactly one", "Give the folder of one tape")
-    return _import(path, progress)
+@contextmanager
+def stored_tape(
+    path: str | Path,
+    *,
+    symbol: str | None = None,
+    venue: str | None = None,
+    source: str | None = None,
+    progress: Advance | None = None,
+) -> Iterator[StoredTape]:
+    """The tape at ``path``; any other source is imported to a temporary folder for the length of the block."""
+    stream = open_stream(path, symbol=symbol, venue=venue, source=source, progress=progress)
+    if isinstance(stream, StoredTape):
+        yield stream
+        return
+    with tempfile.TemporaryDirectory(prefix="ofi-meta-") as folder:
+        yield open_tape(write_stream(stream, Path(folder)))
 
 
-def _read_file(path: Path, progress: Callable[[float], None] | None) -> Tape:
+def _find_tape(path: Path, symbol: str | None) -> Path | None:
+    """The folder or day file of the one tape at ``path``; None where something else lies."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist", ACCEPTED, "Check the path")
     try:
-        with path.open("rb") as handle:
-            magic = handle.read(4)
+        if not path.is_dir():
+            with path.open("rb") as handle:
+                return path if handle.read(4) == b"PAR1" else None
+        if _is_tape(path):
+            return path
+        if any(path.glob("*.parquet")):
+            raise InputError(f"{path} holds .parquet files without {MANIFEST_NAME}", ACCEPTED, AGAIN)
+        below = [m.parent for depth in ("*", "*/*") for m in sorted(path.glob(f"{depth}/{MANIFEST_NAME}"))]
+        below = [t for t in below if not _hidden(t.relative_to(path)) and _is_tape(t)]
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})", ACCEPTED, "Check its rights") from error
-    if magic != b"PAR1":
-        return _import(path, progress)
-    events, facts = _read_parquet(path)
-    venue, symbol = facts["venue"], facts["symbol"]
-    instrument(venue, symbol)
-    simulated = facts["simulated"] == "true"
-    return Tape(venue, symbol, events, derive_manifest(venue, symbol, events, simulated=simulated))
+    if symbol is not None:
+        below = [t for t in below if t.name == symbol] or below
+    if len(below) > 1:
+        names = ", ".join(str(t.relative_to(path)) for t in below)
+        raise InputError(f"{path} holds {len(below)} tapes ({names})", "exactly one", "Give the folder of one tape")
+    return below[0] if below else None
 
 
-def _import(path: Path, progress: Callable[[float], None] | None) -> Tape:
-    # Late: the gate's base install reads tapes but has no JSON parser.
-    from .recording import read_recording
-
-    return read_recording(path, progress=progress)
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
-def _read_tape_folder(folder: Path) -> Tape:
+def _is_tape(folder: Path) -> bool:
+    """Whether a folder has a manifest that is ours: a download may come with one of its own."""
+    manifest = folder / MANIFEST_NAME
+    if not manifest.is_file():
+        return False
+    return any(folder.glob("*.parquet")) or SCHEMA.rsplit(" ", 1)[0].encode() in manifest.read_bytes()
+
+
+def _open_day(path: Path) -> StoredTape:
+    day = DayFile(path)
+    instrument(day.venue, day.symbol)
+    facts = RowFacts()
+    for group in day.groups():
+        facts.update(group)
+    manifest = facts.manifest(day.venue, day.symbol, simulated=day.simulated)
+    return StoredTape(path, day.venue, day.symbol, manifest, (day,))
+
+
+def _open_folder(folder: Path) -> StoredTape:
     manifest = load_manifest(folder)
     venue, symbol = manifest["venue"], manifest["symbol"]
     instrument(venue, symbol)
     found = sorted(p.name for p in folder.glob("*.parquet"))
     if found != sorted(manifest["days"]):
         raise InputError(
-            f"{folder} holds {', '.join(found) or 'no .parquet'}", f"{', '.join(sorted(manifest['days']))}", _AGAIN
+            f"{folder} holds {', '.join(found) or 'no .parquet'}", f"{', '.join(sorted(manifest['days']))}", AGAIN
         )
-    parts = []
-    for name in found:
-        part, facts = _read_parquet(folder / name)
-        wants = manifest["days"][name]
-        if (facts["venue"], facts["symbol"]) != (venue, symbol):
-            raise InputError(f"{folder / name} is of {facts['symbol']}", f"{symbol}, as in {MANIFEST_NAME}", _AGAIN)
-        if len(part) != wants["rows"]:
-            raise InputError(f"{folder / name} has {len(part)} rows", f"{wants['rows']}, as in {MANIFEST_NAME}", _AGAIN)
-        if _sha256(folder / name) != wants["sha256"]:
-            raise InputError(f"{folder / name} was changed: its sha256 is new", f"the one in {MANIFEST_NAME}", _AGAIN)
-        parts.append(part)
-    events = np.concatenate(parts)
-    _check_events(events, str(folder))
-    counts = count_kinds(events)
-    if counts != manifest["counts"]:
-        raise InputError(f"{folder} holds {counts}", f"{manifest['counts']}, as in {MANIFEST_NAME}", _AGAIN)
-    return Tape(venue, symbol, events, manifest)
-
-
-def _read_parquet(path: Path) -> tuple[np.ndarray, dict[str, str]]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"{path} cannot be read ({error})", "the Parquet that `write_tape` left there", _AGAIN
-        ) from error
-    found = [f"{f.name} {f.type}" for f in table.schema]
-    wanted = [f"{f.name} {f.type}" for f in _ARROW]
-    if found != wanted:
-        odd = [f for f in found if f not in wanted] or [f for f in wanted if f not in found] or ["the order of columns"]
-        raise InputError(f"{path} is no tape: {odd[0]} differs", f"the columns {', '.join(wanted)}", _AGAIN)
-    facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    if not {"venue", "symbol", "simulated"} <= facts.keys():
-        raise InputError(
-            f"{path} does not say which contract it is of", "venue, symbol and simulated in its metadata", _AGAIN
-        )
-    if table.num_rows == 0 or any(c.null_count for c in table.columns):
-        raise InputError(f"{path} has no rows or empty cells", "at least one row, every cell filled", _AGAIN)
-    events = np.empty(table.num_rows, EVENT_DTYPE)
-    for name in EVENT_DTYPE.names:
-        events[name] = table[name].to_numpy()
-    return events, facts
-
-
-def _write_days(tape: Tape, folder: Path) -> dict[str, dict[str, Any]]:
-    events = tape.events
-    facts = {"venue": tape.venue, "symbol": tape.symbol, "simulated": "true" if tape.simulated else "false"}
-    day = events["local_ts"] // _DAY_NS
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(day)) + 1, [len(events)]))
-    days: dict[str, dict[str, Any]] = {}
-    for lo, hi in pairwise(starts):
-        name = f"{datetime.fromtimestamp(int(day[lo]) * 86_400, UTC):%Y-%m-%d}.parquet"
-        arrays = [pa.array(np.ascontiguousarray(events[lo:hi][n])) for n in EVENT_DTYPE.names]
-        table = pa.Table.from_arrays(arrays, schema=_ARROW.with_metadata(facts))
-        pq.write_table(table, folder / name, compression="zstd", row_group_size=1 << 20)
-        days[name] = {"rows": int(hi - lo), "sha256": _sha256(folder / name)}
-    return days
-
-
-def _check_events(events: np.ndarray, where: str) -> None:
-    if events.dtype != EVENT_DTYPE:
-        raise InputError(
-            f"{where} has rows of {events.dtype}", f"{EVENT_DTYPE}", "Build the rows with events.EVENT_DTYPE"
-        )
-    if len(events) == 0:
-        raise InputError(f"{where} has no rows", "at least one event", "Give a recording with market data")
-    back = np.flatnonzero(np.diff(events["local_ts"]) < 0)
-    if len(back):
-        raise InputError(
-            f"{where} goes back in local_ts at row {back[0] + 1}", "rows sorted by local_ts", "Sort the rows"
-        )
-
-
-def _refuse_foreign(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise InputError(f"{target} is no folder of its own", "a free place for a tape folder", "Give another root")
-    names = sorted(p.name for p in target.iterdir()) if target.exists() else []
-    foreign = [n for n in names if n != MANIFEST_NAME and not _DAY_FILE.fullmatch(n)]
-    if foreign:
-        raise InputError(
-            f"{target} also holds {foreign[0]}",
-            "only <day>.parquet and manifest.json there",
-            "Move it or give another root",
-        )
-
-
-def _swap(staging: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(staging, target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.rename(target, aside)
-    try:
-        os.rename(staging, target)
-    except OSError:
-        os.rename(aside, target)
-        raise
-    shutil.rmtree(aside)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    days = tuple(DayFile(folder / name) for name in found)
+    for day in days:
+        rows = manifest["days"][day.path.name]["rows"]
+        if (day.venue, day.symbol) != (venue, symbol):
+            raise InputError(f"{day.path} is of {day.symbol}", f"{symbol}, as in {MANIFEST_NAME}", AGAIN)
+        if day.rows != rows:
+            raise InputError(f"{day.path} has {day.rows} rows", f"{rows}, as in {MANIFEST_NAME}", AGAIN)
+    return StoredTape(folder, venue, symbol, manifest, days)

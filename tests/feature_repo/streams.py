@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -57,6 +58,19 @@ class StreamTape:
     symbol: str = "ETHUSDT"
     simulated: bool = False
     manifest: dict = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return len(self.events)
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """First and latest: the events need not be in order."""
+        return int(self.events["local_ts"][0]), int(self.events["local_ts"].max())
+
+    def chunks(self, rows: int) -> Iterator[np.ndarray]:
+        for at in range(0, len(self.events), rows):
+            yield self.events[at : at + rows]
 
 
 def random_events(seed: int, seconds: float, *, rate: float = 12.0, breaks: bool = True) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from feature_repo.events import (
 )
 from feature_repo.market.audit import best_quotes
 from feature_repo.market.clock import ClockOffset
-from feature_repo.market.recording import read_recording
-from feature_repo.market.tape import write_tape
+from feature_repo.market.sources import CutOffError, open_blocks
+from feature_repo.market.tape import open_stream, read_tape, write_tape
 
 from .binance_messages import BOOK, MS, T0, record, snap, spot, trade, usdm
 
@@ -43,7 +44,7 @@ def test_one_constant_for_all_files_of_a_recording(tmp_path):
     record(tmp_path / "b.gz", [usdm(106, 109, 105, t=T0 + 90_000)], start=T0 + 70_000)
     record(tmp_path / "a.gz", [BOOK, usdm(100, 105, 99, [["98.0", "1"]], t=T0 + 2)], start=T0 - 11_999)
     (tmp_path / "LICENSE").write_text("free\n")
-    tape = read_recording(tmp_path)
+    tape = read_tape(tmp_path)
     assert [s["name"] for s in tape.manifest["sources"]] == ["a.gz", "b.gz"]
     assert tape.manifest["clock"]["offset_ns"] == 12_000 * MS + BASE_LATENCY_NS
     delays = tape.events["local_ts"] - tape.events["exch_ts"]
@@ -55,27 +56,32 @@ def test_a_spot_snapshot_on_the_first_line_is_not_after_the_diff_that_continues_
     path = record(
         tmp_path / "x.dat", [snap(100, [["1.2", "1"]], [["1.3", "1"]], t=None), spot(101, 101, [["1.1", "1"]], t=T0)]
     )
-    events = read_recording(path).events
+    events = read_tape(path).events
     assert events["exch_ts"].tolist() == [(T0 * MS) - MS] * 4 + [T0 * MS]
     # All at one local time, the first diff 50 ms older than the next.
     book = snap(100, [["1.2", "1"]], [["1.3", "1"]], t=None)
     diffs = [spot(101, 101, [["1.1", "1"]], t=T0 - 50), spot(102, 102, [["1.1", "2"]], t=T0)]
     late = record(tmp_path / "y.dat", [book, *diffs], step=0)
-    assert ((read_recording(late).events["exch_ts"] // MS) - T0).tolist() == [-50] * 5 + [0]
+    assert ((read_tape(late).events["exch_ts"] // MS) - T0).tolist() == [-50] * 5 + [0]
 
 
 @pytest.mark.parametrize(("unit", "name"), [(1, "ms"), (1_000, "us"), (1_000_000, "ns")])
 def test_unit_of_local_ts_by_its_digits(tmp_path, unit, name):
-    tape = read_recording(record(tmp_path / "x.dat", [BOOK, usdm(100, 105, 99, [["98.0", "1"]])], unit=unit))
+    tape = read_tape(record(tmp_path / "x.dat", [BOOK, usdm(100, 105, 99, [["98.0", "1"]])], unit=unit))
     assert tape.manifest["clock"]["local_ts_unit"] == name
     assert tape.events["local_ts"][0] == T0 * MS + BASE_LATENCY_NS
 
 
 def test_local_time_never_goes_back(tmp_path):
-    lines = [f"{(T0 + at) * MS} {json.dumps(trade(t=T0))}" for at in (10, 13, 12, 15)]
-    tape = read_recording(record(tmp_path / "x.dat", lines))
-    assert np.diff(tape.events["local_ts"]).tolist() == [3 * MS, 0, 2 * MS]
+    steps = (10, 13, 12, *range(15, 215))
+    lines = [f"{(T0 + at) * MS} {json.dumps(trade(t=T0, i=k))}" for k, at in enumerate(steps)]
+    tape = read_tape(record(tmp_path / "x.dat", lines))
+    assert np.diff(tape.events["local_ts"][:4]).tolist() == [3 * MS, 0, 2 * MS]
     assert tape.manifest["clock"]["local_backwards"] == 1
+    assert tape.manifest["bad_rows"] == {"local time steps back": 1}
+    assert tape.manifest["first_bad_row"]["line"] == 3
+    with pytest.raises(InputError, match=r"x\.dat, line 3: local time steps back"):
+        read_tape(record(tmp_path / "x.dat", lines[:90]))
 
 
 def test_importing_twice_from_anywhere_gives_the_same_bytes(tmp_path):
@@ -83,7 +89,7 @@ def test_importing_twice_from_anywhere_gives_the_same_bytes(tmp_path):
     written = []
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        folder = write_tape(read_recording(record(tmp_path / place / "x.gz", messages)), tmp_path / place / "out")
+        folder = write_tape(read_tape(record(tmp_path / place / "x.gz", messages)), tmp_path / place / "out")
         written.append({p.name: p.read_bytes() for p in folder.iterdir()})
     assert written[0] == written[1]
     assert set(written[0]) == {"2024-07-19.parquet", "manifest.json"}
@@ -101,7 +107,7 @@ def test_few_bad_lines_are_counted_and_reported(tmp_path):
     lines[40] = trade("-1")
     lines[60] = trade("nan")
     lines.append("")
-    tape = read_recording(record(tmp_path / "x.gz", lines))
+    tape = read_tape(record(tmp_path / "x.gz", lines))
     why = "trade: field 'p' is no positive number"
     assert tape.manifest["bad_rows"] == {why: 2}
     assert tape.manifest["first_bad_row"] == {"file": "x.gz", "line": 41, "reason": why}
@@ -113,32 +119,64 @@ def test_few_bad_lines_are_counted_and_reported(tmp_path):
     [
         (f'{(T0 + 50) * MS} {{"e":', "the message is no JSON"),
         (f"{(T0 + 50) * MS} oops", "the message is no JSON"),
-        ("now {}", "local_ts is no whole number of ns"),
-        ("oops", "local_ts is no whole number of ns"),
+        ("now {}", "local_ts is no whole number of 19 digits"),
+        ("oops", "local_ts is no whole number of 19 digits"),
     ],
 )
-def test_one_line_of_another_format_is_refused(tmp_path, line, why):
+def test_one_line_of_another_format_is_a_bad_row_and_too_many_refuse_the_file(tmp_path, line, why):
     lines = good()
     lines[40] = line
-    with pytest.raises(InputError, match=rf"x\.gz, line 41: {why}\. Expected `<local_ts> <json>` a line"):
-        read_recording(record(tmp_path / "x.gz", lines))
+    manifest = read_tape(record(tmp_path / "x.gz", lines)).manifest
+    assert manifest["bad_rows"] == {why: 1}
+    assert manifest["first_bad_row"] == {"file": "x.gz", "line": 41, "reason": why}
+    with pytest.raises(InputError, match=rf"x\.gz, line 41: {why} \(the first of 1 unusable rows among 50\)"):
+        read_tape(record(tmp_path / "x.gz", lines[:50]))
 
 
 def test_more_than_one_percent_bad_is_refused(tmp_path):
     lines = good()
     for k in (5, 6, 7, 8):
         lines[k] = trade("0")
-    with pytest.raises(InputError, match=r"x\.gz, line 6: trade: .* number \(the first of 4 unusable lines among 300"):
-        read_recording(record(tmp_path / "x.gz", lines))
+    path = record(tmp_path / "x.gz", lines)
+    message = (
+        r"x\.gz, line 6: trade: .* number \(the first of 4 unusable rows among 300\)\. Expected `<local_ts> <json>`"
+    )
+    with pytest.raises(InputError, match=message):
+        read_tape(path)
+    stream = open_stream(path, max_bad_share=0.02)
+    assert sum(len(c) for c in stream.chunks()) == 4 + 295
+    assert stream.facts()["bad_rows"] == {"trade: field 'p' is no positive number": 4}
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-20])
+def cut(path, n=20):
+    path.write_bytes(path.read_bytes()[:-n])
     return path
 
 
+@pytest.mark.parametrize("name", ["x.gz", "x.dat"])
+def test_what_can_be_read_of_a_file_that_was_cut_off_is_used_and_told(tmp_path, name):
+    whole = read_tape(record(tmp_path / name, good())).events
+    tape = read_tape(cut(tmp_path / name))
+    m = tape.manifest
+    assert m["bad_rows"] == {"the file is cut off": 1}
+    assert len(tape.events) >= 200
+    np.testing.assert_array_equal(tape.events, whole[: len(tape.events)])
+    assert m["first_bad_row"] == {"file": name, "line": m["lines"], "reason": "the file is cut off"}
+    assert "1 of the files is cut off; what could be read of it is used" in m["warnings"]
+    # Of a short file one line is more than the permitted share.
+    with pytest.raises(InputError, match=rf"{name}, line \d+: the file is cut off \(the first of 1 unusable rows"):
+        read_tape(cut(record(tmp_path / name, good(50))))
+
+
+def test_a_last_line_without_its_end_is_read_if_it_is_whole(tmp_path):
+    tape = read_tape(cut(record(tmp_path / "x.dat", good()), 1))
+    assert (tape.manifest["bad_rows"], tape.manifest["lines"]) == ({}, 300)
+    lines = [*good(), trade("-1")]
+    bad = read_tape(cut(record(tmp_path / "x.dat", lines), 1)).manifest["bad_rows"]
+    assert bad == {"trade: field 'p' is no positive number": 1}
+
+
 REFUSED = {
-    "cut": (lambda p: cut(record(p / "x.gz", good())), r"x\.gz is cut off after line \d+: the \.gz has no end"),
     "empty": (lambda p: record(p / "x.gz", []), r"x\.gz, line 1 is ''|x\.gz is empty"),
     "zero": (lambda p: (p / "x.gz").touch() or p / "x.gz", r"x\.gz is empty"),
     "text": (lambda p: record(p / "x.dat", ["hello"]), r"x\.dat, line 1 is 'hello'\. Expected a tape folder"),
@@ -158,7 +196,7 @@ REFUSED = {
 def test_unusable_recordings_say_what_and_where(tmp_path, case):
     make, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
-        read_recording(make(tmp_path))
+        read_tape(make(tmp_path))
 
 
 def test_files_of_a_folder_must_be_recordings_once_and_one_after_another(tmp_path):
@@ -166,22 +204,102 @@ def test_files_of_a_folder_must_be_recordings_once_and_one_after_another(tmp_pat
     other = tmp_path / "b.gz"
     other.write_bytes((tmp_path / "a.gz").read_bytes())
     with pytest.raises(InputError, match=r"b\.gz has the same content as a\.gz"):
-        read_recording(tmp_path)
-    record(other, [trade(t=T0)], start=T0 - 5_000)
-    assert read_recording(tmp_path).manifest["lines"] == 301
+        read_tape(tmp_path)
+    early = [trade(t=T0 - 5_000)]
+    record(tmp_path / "a.gz", good())
+    record(other, early, start=T0 - 5_000)
+    assert read_tape(tmp_path).manifest["lines"] == 301
     record(other, good(5_000), start=T0 - 2_000)
-    with pytest.raises(InputError, match="begins before the file before it ends"):
-        read_recording(tmp_path)
+    with pytest.raises(InputError, match=r"a\.gz begins before .*b\.gz ends"):
+        read_tape(tmp_path)
     other.write_bytes(gzip.compress(b"nothing of ours\n"))
     with pytest.raises(InputError, match=r"b\.gz, line 1 is 'nothing of ours'"):
-        read_recording(tmp_path)
+        read_tape(tmp_path)
 
 
-def test_a_crossed_book_is_counted(tmp_path):
-    messages = [BOOK, usdm(100, 105, 99, [["101.0", "1"]]), usdm(106, 107, 105, [["101.0", "0"]])]
-    manifest = read_recording(record(tmp_path / "x.gz", messages)).manifest
-    assert manifest["crossed_book"] == 1
-    assert manifest["warnings"] == ["no trades", "the book is crossed after 1 messages"]
+def diffs(n, first=1):
+    """A book that crosses after the second of ``n`` diffs and no longer after the third."""
+    moves = [[["98.0", "1"]], [["101.0", "1"]], [["101.0", "0"]]]
+    return [usdm(100 + k, 100 + k, 99 + k, moves[k] if k < 3 else [["97.0", str(k)]]) for k in range(n)]
+
+
+def test_a_crossed_book_is_counted_and_too_often_refused(tmp_path):
+    path = record(tmp_path / "x.gz", [BOOK, *diffs(150)])
+    m = read_tape(path).manifest
+    assert (m["crossed_book"], m["bad_rows"], m["first_bad_row"]) == (1, {"crossed book": 1}, None)
+    local_ns = T0 * MS + BASE_LATENCY_NS + 2 * MS
+    assert m["first_crossed"] == {"row": 5, "local_ns": local_ns, "bid": 101.0, "ask": 101.0}
+    assert m["warnings"] == ["no trades", "the book is crossed after 1 messages"]
+    with pytest.raises(InputError, match=r"x\.gz: the book is crossed after 1 of 51 depth messages, first at row 5 "):
+        read_tape(record(tmp_path / "x.gz", [BOOK, *diffs(50)]))
+
+
+# --- blocks of lines -----------------------------------------------------------------------------------------------
+
+LINES = b"".join(b"%d %s\n" % (k, b"x" * (k % 90)) for k in range(3_000))
+PACKED = gzip.compress(LINES, mtime=0)
+
+
+def blocks(path, data, **options):
+    path.write_bytes(data)
+    out = []
+    with open_blocks(path, **options) as given_:
+        out.extend(given_)
+    return out
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_blocks_are_whole_lines_of_any_kind_of_file(tmp_path, size):
+    path = tmp_path / "x"
+    twice = PACKED + b"\0" * 70_000 + PACKED + b"\0" * 5
+    for data, expected in ((LINES, LINES), (PACKED, LINES), (twice, 2 * LINES), (LINES[:-1], LINES[:-1]), (b"", b"")):
+        if size == 1 and data is not PACKED:
+            continue
+        out = blocks(path, data, block_bytes=size)
+        assert b"".join(out) == expected
+        assert all(b.endswith(b"\n") for b in out[:-1])
+
+
+def test_a_gz_without_its_end_gives_every_whole_line_and_then_says_so(tmp_path):
+    path = tmp_path / "x"
+    for left in (2, 9, 10, 11, 1_000, len(PACKED) - 9, len(PACKED) - 1):
+        path.write_bytes(PACKED[:left])
+        whole = b"".join(_until_cut(path))
+        assert LINES.startswith(whole)
+        assert whole == b"" or whole.endswith(b"\n")
+        if left >= len(PACKED) - 9:
+            assert whole == LINES
+
+
+def _until_cut(path):
+    """The blocks before the CutOffError."""
+    out, cut_off = [], False
+    with open_blocks(path) as given_:
+        try:
+            out += given_
+        except CutOffError:
+            cut_off = True
+    assert cut_off
+    return out
+
+
+def test_a_damaged_gz_is_refused_with_its_name(tmp_path):
+    other_sum = bytearray(PACKED)
+    other_sum[-6] ^= 255
+    for data in (bytes(other_sum), PACKED + b"no member", b"\x1f\x8b garbage"):
+        with pytest.raises(InputError, match="x is damaged after"):
+            blocks(tmp_path / "x", data)
+
+
+def test_blocks_that_nobody_takes_leave_no_thread(tmp_path):
+    before = threading.active_count()
+    path = tmp_path / "x"
+    path.write_bytes(LINES)
+    with open_blocks(path, block_bytes=10) as given_:
+        next(given_)
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+    assert list(given_) == []
 
 
 # --- the real recordings -------------------------------------------------------------------------------------------
@@ -190,7 +308,7 @@ def test_a_crossed_book_is_counted(tmp_path):
 def real(name):
     if not (DATA / name).is_dir():
         pytest.skip(f"the recordings are not at {DATA}")
-    return read_recording(DATA / name)
+    return read_tape(DATA / name)
 
 
 def test_the_real_ethusdt_recording():

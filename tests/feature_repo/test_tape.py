@@ -5,6 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,8 +18,9 @@ import pytest
 from feature_repo.constants import SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.instruments import SIMULATED_SYMBOL
-from feature_repo.market.tape import Tape, read_tape, write_tape
+from feature_repo.market.tape import Tape, open_stream, open_tape, read_tape, write_stream, write_tape
 
+from .readers import messages
 from .small_tape import START, small
 
 
@@ -152,9 +158,11 @@ def test_anything_else_is_named_with_what_is_accepted(tmp_path):
         read_tape(tmp_path)
     with pytest.raises(InputError, match=f"notes.txt, line 1 is 'a'. {accepts}"):
         read_tape(tmp_path / "notes.txt")
-    np.savez(tmp_path / "x.npz", data=np.zeros(3))
-    with pytest.raises(InputError, match=f"x.npz, line 1 is 'binary data'. {accepts}"):
-        read_tape(tmp_path / "x.npz")
+    (tmp_path / "x.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match=f"x.bin, line 1 is 'binary data'. {accepts}"):
+        read_tape(tmp_path / "x.bin")
+    with pytest.raises(InputError, match=r"x.bin is no tape. Expected a tape folder .* exactly one tape\. Import it"):
+        open_tape(tmp_path / "x.bin")
 
 
 def test_write_refuses_what_is_no_tape_and_what_is_not_its_own(tmp_path):
@@ -173,8 +181,8 @@ def test_write_refuses_what_is_no_tape_and_what_is_not_its_own(tmp_path):
 
 def test_a_recording_is_imported_with_progress(tmp_path):
     t0 = 1_721_347_200_000
-    body = '{"e":"trade","E":1,"T":%d,"s":"ETHUSDT","p":"1","q":"1","m":true}'
-    lines = [f"{t0 + k} {body % (t0 + k)}" for k in range(20_000)]
+    body = '{"e":"trade","E":1,"T":%d,"s":"ETHUSDT","t":%d,"p":"1","q":"1","m":true}'
+    lines = [f"{t0 + k} {body % (t0 + k, k)}" for k in range(20_000)]
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress("\n".join(lines).encode()))
     seen = []
@@ -183,3 +191,173 @@ def test_a_recording_is_imported_with_progress(tmp_path):
     assert seen[-1] == 1.0
     assert seen == sorted(seen)
     assert len(seen) > 2
+
+
+# --- one writer at a time, killed or not ---------------------------------------------------------------------------
+
+_WRITER = """
+import os, signal, sys, time
+from pathlib import Path
+from feature_repo.market.tape import Tape, write_tape
+from tests.feature_repo.readers import messages
+
+root, point = Path(sys.argv[1]), sys.argv[2]
+
+class Slow(Tape):
+    def chunks(self, rows=50):
+        for k, chunk in enumerate(super().chunks(rows)):
+            if point == f"chunk {k}":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if point == "slow":
+                time.sleep(0.004)
+            yield chunk
+
+def killed(name, number):
+    real, calls = getattr(os, name), 0
+    def call(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+    setattr(os, name, call)
+
+if point.startswith(("rename", "unlink", "rmdir")):
+    killed(point.split()[0], int(point.split()[1]))
+print("ready", flush=True)
+write_tape(Slow("binance_usdm", "ETHUSDT", messages(int(sys.argv[3]), 3000), {}), root)
+print("done", flush=True)
+"""
+
+
+def writer(root, point, seed):
+    return subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(root), point, str(seed)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def write_seed(seed, root):
+    return write_tape(Tape("binance_usdm", "ETHUSDT", messages(seed, 3_000), {}), root)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Digests of the tapes of seeds 1 and 2, written in peace."""
+    out = {}
+    for seed in (1, 2):
+        root = tmp_path_factory.mktemp("peace")
+        out[seed] = digest(write_seed(seed, root))
+    assert out[1] != out[2]
+    return out
+
+
+POINTS = ["chunk 0", "chunk 60", "rename 1", "rename 2", "rename 3", "unlink 2", "rmdir 1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_point_and_run_again_gives_the_same_bytes(tmp_path, written, point):
+    write_seed(1, tmp_path)
+    folder = tmp_path / "binance_usdm" / "ETHUSDT"
+    assert digest(folder) == written[1]
+    assert writer(tmp_path, point, 2).wait() == -signal.SIGKILL
+    if folder.exists():  # the old tape or the new one, but a whole one
+        assert digest(folder) in (written[1], written[2])
+        assert read_tape(tmp_path).rows > 0
+    write_seed(2, tmp_path)
+    assert digest(folder) == written[2]
+    assert [p.name for p in folder.parent.iterdir()] == ["ETHUSDT"]
+
+
+def test_the_old_tape_is_back_when_the_next_writer_fails(tmp_path, written):
+    write_seed(1, tmp_path)
+    folder = tmp_path / "binance_usdm" / "ETHUSDT"
+    folder.rename(folder.with_name(".ETHUSDT.old"))  # as left by a kill between two renames
+    folder.with_name(".ETHUSDT.new").mkdir()
+    with pytest.raises(InputError, match="is no tape"):
+        open_tape(tmp_path)
+    rows = small().events
+    with pytest.raises(InputError, match="goes back in local_ts at row 11"):
+        write_stream(Broken("binance_usdm", "ETHUSDT", np.concatenate([rows, rows]), {}), tmp_path)
+    assert digest(folder) == written[1]
+    assert [p.name for p in folder.parent.iterdir()] == ["ETHUSDT"]
+
+
+class Broken(Tape):
+    """In chunks of its two halves, the second before the first."""
+
+    def chunks(self, rows=11):
+        return super().chunks(rows)
+
+
+@pytest.mark.slow
+def test_random_kills_and_rivals_leave_one_whole_tape(tmp_path, written):
+    folder = tmp_path / "binance_usdm" / "ETHUSDT"
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        one = writer(tmp_path, "slow", 1)
+        assert one.stdout.readline() == "ready\n"
+        time.sleep(float(rng.uniform(0.0, 0.6)))
+        one.kill()
+        one.wait()
+        assert not folder.exists() or digest(folder) == written[1]
+    rivals = [writer(tmp_path, "slow", seed) for seed in (1, 2)]
+    assert [r.wait() for r in rivals] == [0, 0]
+    assert digest(folder) in (written[1], written[2])
+    assert [p.name for p in folder.parent.iterdir()] == ["ETHUSDT"]
+
+
+def test_an_open_tape_is_read_in_chunks_and_checked_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("feature_repo.market.day_files.ROW_GROUP", 4)
+    tape = small()
+    folder = write_stream(tape, tmp_path)
+    stored = open_tape(tmp_path, "ETHUSDT")
+    assert (stored.rows, stored.span_ns, stored.simulated, stored.path) == (11, tape.span_ns, False, folder)
+    parts = list(stored.chunks(3))
+    assert [len(p) for p in parts] == [3, 1, 3, 1, 1, 2]
+    np.testing.assert_array_equal(np.concatenate(parts), tape.events)
+    assert digest(write_stream(stored, tmp_path / "again")) == digest(folder)
+    with pytest.raises(InputError, match=r"holds ETHUSDT\. Expected symbol BTCUSDT"):
+        open_tape(folder, "BTCUSDT")
+    # Changed after it was opened: seen before its first row is given.
+    day = folder / "2024-07-19.parquet"
+    pq.write_table(pq.read_table(day), day, compression="none")
+    chunks = stored.chunks()
+    for _ in range(3):
+        next(chunks)
+    with pytest.raises(InputError, match="was changed: its sha256 is new"):
+        next(chunks)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "binance_usdm").write_text("a file")
+    with pytest.raises(InputError, match="ETHUSDT cannot be written"):
+        write_tape(small(), tmp_path)
+
+
+def test_bytes_an_event(tmp_path):
+    data = Path(__file__).parents[3] / "shared" / "data" / "binance_usdm_ethusdt"
+    if not data.is_dir():
+        pytest.skip(f"the recordings are not at {data.parent}")
+    folder = write_stream(open_stream(data), tmp_path)
+    size = sum(p.stat().st_size for p in folder.glob("*.parquet")) / open_tape(folder).rows
+    print(f"{size:.2f} bytes an event")
+    assert size < 6
+
+
+def test_a_tape_in_its_place_is_left_alone_and_one_of_its_days_never_replaces_it(tmp_path, monkeypatch):
+    from flows.steps import make_tape
+
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    seen = []
+    folder = make_tape(write_tape(small(), tmp_path / "elsewhere"), progress=seen.append)
+    assert folder == tmp_path / "tape" / "binance_usdm" / "ETHUSDT"
+    assert seen[-1] == 1.0
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    for same in (folder, folder.parent, folder.parent.parent):
+        assert make_tape(same) == folder
+    assert make_tape(folder / "2024-07-19.parquet") == folder / "2024-07-19.parquet"
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before

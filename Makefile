@@ -18,9 +18,19 @@ HOURS ?=
 FOLDS ?=
 MAX_CANDIDATES ?=
 TRAIN_MINUTES ?=
+EDGE ?=
+MECHANISM ?=
+RATE ?=
+SYMBOL ?=
+VENUE ?=
+SOURCE ?=
+DATE ?=
+TYPES ?=
+DIR ?=
+FORCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shadow demo test test-fast test-long lint format prefect clean
+.PHONY: help setup shadow demo fetch bench test test-fast test-long lint format prefect clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
@@ -41,9 +51,18 @@ shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> for y
 	@$(BIN)/ofi-meta shadow --out "$(OUT)" \
 	  $(if $(TAPE),--tape "$(TAPE)") $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
+	  $(if $(EDGE),--edge $(EDGE)) $(if $(MECHANISM),--mechanism $(MECHANISM)) $(if $(RATE),--rate $(RATE)) \
+	  $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(VENUE),--venue $(VENUE)) $(if $(SOURCE),--source $(SOURCE)) \
 	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(TRAIN_MINUTES),--train-minutes $(TRAIN_MINUTES))
 
 demo: shadow  ## the same as shadow: the default tape is simulated and says so
+
+fetch: setup  ## free Tardis days (the first of a month): SYMBOL=ETHUSDT DATE=2024-08-01 [VENUE= TYPES= DIR= FORCE=1]
+	@$(BIN)/ofi-meta tape fetch "$(or $(SYMBOL),ETHUSDT)" "$(DATE)" \
+	  $(if $(DIR),--dir "$(DIR)") $(if $(VENUE),--venue $(VENUE)) $(if $(TYPES),--types "$(TYPES)") $(if $(FORCE),--force)
+
+bench: setup  ## measure speed and size side by side; writes reports/bench.json and docs/benchmarks.md
+	@$(BIN)/python -m tests.bench
 
 test: setup  ## everything but the long tests, under ten minutes
 	@$(BIN)/python -m pytest -m "not long" --durations=10

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
+from feature_repo.market.stream import MAX_BAD_SHARE
 
 from . import environment
 from .progress import SERVER_START, Stages
@@ -26,13 +27,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-tape_app = typer.Typer(help="Import a recording, or simulate a tape.", no_args_is_help=True)
+tape_app = typer.Typer(help="Import, look at, fetch or simulate market data.", no_args_is_help=True)
 release_app = typer.Typer(help="List bundles, promote one, or go back to the one before.", no_args_is_help=True)
 app.add_typer(tape_app, name="tape")
 app.add_typer(release_app, name="release")
 
 TapeArgument = Annotated[Path, typer.Argument(help="Recording, tape file or tape folder", show_default=False)]
 FeaturesOption = Annotated[Path, typer.Option("--features", help="Features folder of one symbol", show_default=False)]
+SymbolOption = Annotated[str | None, typer.Option("--symbol", help="Which symbol, where there are several or none")]
+VenueOption = Annotated[str | None, typer.Option("--venue", help="Where the source does not tell, as an npz does not")]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="binance, tardis or hftbacktest; default: from the content")
+]
+BadShareOption = Annotated[
+    float, typer.Option("--max-bad-share", min=0.0, max=1.0, help="A file with more unusable rows is refused")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every draw")]
+EdgeOption = Annotated[float, typer.Option("--edge", help="0: nothing is known beforehand; 1: a lot")]
+MechanismOption = Annotated[str, typer.Option("--mechanism", help="What gives the edge away: flow or book")]
+RateOption = Annotated[
+    float | None, typer.Option("--rate", help="Rows a second; default: a quiet market, ETHUSDT has 1000")
+]
 FeeOption = Annotated[str | None, typer.Option("--fee-tier", help="regular or vip9; default: the venue's regular")]
 ReleasesOption = Annotated[Path, typer.Option("--releases", help="Folder of the bundles")]
 
@@ -44,29 +59,73 @@ def _say(text: str) -> None:
 @tape_app.command("import")
 def tape_import(
     path: TapeArgument,
-    symbol: Annotated[str | None, typer.Option(help="Which symbol, where the folder holds several")] = None,
+    symbol: SymbolOption = None,
+    venue: VenueOption = None,
+    source: SourceOption = None,
+    max_bad_share: BadShareOption = MAX_BAD_SHARE,
 ) -> None:
-    """Import a recording; prints the tape's folder."""
+    """Import market data of any accepted source, a file or a folder of days; prints the tape's folder."""
     from .steps import make_tape
 
     stages = Stages()
     with stages.stage("tape") as advance:
-        folder = make_tape(path, symbol=symbol, progress=advance)
+        folder = make_tape(
+            path, symbol=symbol, venue=venue, source_kind=source, max_bad_share=max_bad_share, progress=advance
+        )
     _say(str(folder))
+
+
+@tape_app.command("fetch")
+def tape_fetch(
+    symbol: Annotated[str, typer.Argument(help="As Tardis names it, e.g. ETHUSDT", show_default=False)],
+    date: Annotated[str, typer.Argument(help="YYYY-MM-DD; the first of a month is free", show_default=False)],
+    venue: Annotated[str, typer.Option(help="binance_usdm, binance_spot, bybit, okx_swap ...")] = "binance_usdm",
+    types: Annotated[str | None, typer.Option(help="Data types, by commas; default: all that an import uses")] = None,
+    dir: Annotated[Path | None, typer.Option(help="Default: raw/ in the data folder", show_default=False)] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files whose sha256 is no longer the kept one")
+    ] = False,
+) -> None:
+    """Download a day of Tardis CSV (other days than the first of a month need TARDIS_API_KEY)."""
+    from .fetch import run
+
+    run(symbol, date, venue=venue, types=types, folder=dir, force=force)
 
 
 @tape_app.command("simulate")
 def tape_simulate(
-    seed: Annotated[int, typer.Option(min=0)] = MODEL.seed,
-    hours: Annotated[float, typer.Option(min=0.1, max=24 * 14)] = 24.0,
+    seed: SeedOption = MODEL.seed,
+    hours: Annotated[float | None, typer.Option(help="Length; default 24")] = None,
+    days: Annotated[int | None, typer.Option(help="Length in whole days that continue each other")] = None,
+    edge: EdgeOption = 1.0,
+    mechanism: MechanismOption = "flow",
+    rate: RateOption = None,
 ) -> None:
     """Make a SIMULATED tape with a planted edge; prints its folder."""
     from .steps import make_tape
 
+    if hours is not None and days is not None:
+        raise InputError(f"--hours {hours:g} and --days {days}", "one of them", "Leave the other out")
+    length = 24.0 * days if days is not None else 24.0 if hours is None else hours
     stages = Stages()
     with stages.stage("tape (simulated)") as advance:
-        folder = make_tape(None, seed=seed, hours=hours, progress=advance)
+        folder = make_tape(None, seed=seed, hours=length, edge=edge, mechanism=mechanism, rate=rate, progress=advance)
     _say(str(folder))
+
+
+@tape_app.command("inspect")
+def tape_inspect(
+    path: TapeArgument,
+    symbol: SymbolOption = None,
+    venue: VenueOption = None,
+    source: SourceOption = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")] = False,
+) -> None:
+    """Show what a tape or any accepted source holds: span, rows, gaps, spread, clock, bad rows, R2 of return on OFI."""
+    from .inspect import run
+
+    run(path, symbol=symbol, venue=venue, source=source, plot=plot, json_=json)
 
 
 @app.command()
@@ -119,13 +178,18 @@ def train(context: typer.Context) -> None:
 @app.command()
 def shadow(
     tape: Annotated[Path | None, typer.Option(help="Your recording or tape; default: a SIMULATED tape")] = None,
-    symbol: Annotated[str | None, typer.Option(help="Which symbol, where the folder holds several")] = None,
+    symbol: SymbolOption = None,
+    venue: VenueOption = None,
+    source: SourceOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the reports")] = Path("reports"),
     releases: ReleasesOption = Path("releases"),
     models: Annotated[Path, typer.Option(help="Folder of the single nets")] = Path("models/export"),
     fee_tier: Annotated[str | None, typer.Option(help="regular or vip9; a GO needs it named")] = None,
     seed: int = MODEL.seed,
     hours: Annotated[float, typer.Option(help="Length of the simulated tape")] = 24.0,
+    edge: EdgeOption = 1.0,
+    mechanism: MechanismOption = "flow",
+    rate: RateOption = None,
     folds: int = MODEL.folds,
     max_candidates: int = MODEL.max_candidates,
     train_minutes: float = MODEL.train_minutes,
@@ -141,12 +205,17 @@ def shadow(
         parameters = ShadowParameters(
             tape=tape,
             symbol=symbol,
+            venue=venue,
+            source=source,
             out=out,
             releases=releases,
             models=models,
             fee_tier=fee_tier,
             seed=seed,
             hours=hours,
+            edge=edge,
+            mechanism=mechanism,
+            rate=rate,
             folds=folds,
             max_candidates=max_candidates,
             train_minutes=train_minutes,

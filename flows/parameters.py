@@ -25,6 +25,13 @@ class ShadowParameters(BaseModel):
     fee_tier: Literal["regular", "vip9"] | None = Field(None, description="Named explicitly, or a GO is not possible")
     seed: int = Field(MODEL.seed, ge=0, lt=2**31, description="Of the simulator and of the training")
     hours: float = Field(24.0, gt=0.05, le=24 * 14, description="Length of the simulated tape")
+    edge: float = Field(1.0, ge=0, le=1, description="Of the simulated tape: 0, nothing is known beforehand; 1, a lot")
+    mechanism: Literal["flow", "book"] = Field("flow", description="What gives the simulated edge away")
+    rate: float | None = Field(
+        None, ge=20, le=5000, description="Rows a second of the simulated tape; none: a quiet one"
+    )
+    venue: str | None = Field(None, description="Where the source does not tell it, as an npz does not")
+    source: Literal["binance", "tardis", "hftbacktest"] | None = Field(None, description="Instead of detecting it")
     folds: int = Field(MODEL.folds, ge=1, le=20)
     max_candidates: int = Field(MODEL.max_candidates, ge=1, le=200_000)
     train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.constants import MODEL
-from feature_repo.market.tape import Tape, read_tape
+from feature_repo.market.tape import StoredTape, open_tape
 from feature_repo.table import FeatureTable
 from reports.buckets import buckets_csv, fit_edges
 from reports.matrix import Report, build_report
 from reports.records import OUTCOMES, RunFacts
+from reports.transfer import Judged
 from reports.trials import record_trials
 from runtime.bundle import load_bundle, write_bundle
 from runtime.signals import SigType
@@ -38,12 +39,13 @@ def judge(
     labelled: LabelStep,
     trained: Trained,
     matrix: Matrix,
+    moved: Sequence[Judged] = (),
     *,
     seconds: Mapping[str, float],
     progress: Callable[[float], None] | None = None,
 ) -> Report:
     """Judge every arm. Trials are counted from what was run, this run included."""
-    tape, table, file = read_tape(tape_path), FeatureTable.load(features_path), trained.file
+    tape, table, file = open_tape(tape_path), FeatureTable.load(features_path), trained.file
     run_id = _run_id(parameters, tape.manifest)
     ran = sum(not arm.reason_na for arm in matrix.arms)
     n_trials = record_trials(parameters.releases, run_id, tape.symbol, ran)
@@ -73,6 +75,7 @@ def judge(
         calibration=matrix.calibration,
         edges=edges,
         n_trials=n_trials,
+        transfer=moved,
         seed=parameters.seed,
         progress=progress,
     )
@@ -131,7 +134,7 @@ def _folds(trained: Trained) -> list[dict[str, object]]:
 
 
 def _notes(
-    parameters: ShadowParameters, labelled: LabelStep, trained: Trained, table: FeatureTable, tape: Tape
+    parameters: ShadowParameters, labelled: LabelStep, trained: Trained, table: FeatureTable, tape: StoredTape
 ) -> list[str]:
     notes = [f"Tape: {w[0].upper()}{w[1:].rstrip('.')}." for w in tape.manifest.get("warnings", [])]
     if labelled.used < labelled.found:

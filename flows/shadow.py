@@ -15,12 +15,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 
-from feature_repo.market.tape import read_tape
+from feature_repo.market.tape import open_tape
 from reports.matrix import BANNER, Report
 from reports.terminal import print_report
+from reports.transfer import Judged
 from reports.write import write_reports
 
-from . import matrix, reporting, steps, training
+from . import matrix, reporting, steps, training, transfer
 from .parameters import ShadowParameters
 from .progress import SERVER_START, Stages
 
@@ -38,6 +39,7 @@ make_labels = _task(steps.make_labels, "candidates and labels")
 fill_store = _task(steps.fill_store, "feature store")
 train = _task(training.train, "walk-forward training")
 run_matrix = _task(matrix.run_matrix, "shadow matrix")
+judge_other = _task(transfer.judge_transfer, "other mechanism")
 judge = _task(reporting.judge, "statistics")
 release = _task(reporting.release, "release bundle")
 write = _task(write_reports, "reports")
@@ -69,11 +71,20 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
     simulated = parameters.tape is None
     with stages.stage("tape (simulated)" if simulated else "tape") as progress:
         tape = make_tape(
-            parameters.tape, symbol=parameters.symbol, seed=parameters.seed, hours=parameters.hours, progress=progress
+            parameters.tape,
+            symbol=parameters.symbol,
+            venue=parameters.venue,
+            source_kind=parameters.source,
+            seed=parameters.seed,
+            hours=parameters.hours,
+            edge=parameters.edge,
+            mechanism=parameters.mechanism,
+            rate=parameters.rate,
+            progress=progress,
         )
     with stages.stage("features") as progress:
         features = make_features(tape, progress=progress)
-    fee = steps.fee_of(read_tape(tape).venue, parameters.fee_tier)
+    fee = steps.fee_of(open_tape(tape).venue, parameters.fee_tier)
     with stages.stage("candidates and labels") as progress:
         labelled = make_labels(tape, features, fee, max_candidates=parameters.max_candidates, progress=progress)
     with stages.stage("feature store") as progress:
@@ -82,9 +93,13 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
         trained = train(labelled.path, parameters, progress=progress)
     with stages.stage("shadow matrix") as progress:
         arms = run_matrix(tape, features, trained, progress=progress)
+    moved: tuple[Judged, ...] = ()
+    if open_tape(tape).simulated:
+        with stages.stage("other mechanism (simulated)") as progress:
+            moved = judge_other(tape, trained, arms, progress=progress)
     with stages.stage("statistics") as progress:
         report = judge(
-            parameters, tape, features, labelled, trained, arms, seconds=dict(stages.seconds), progress=progress
+            parameters, tape, features, labelled, trained, arms, moved, seconds=dict(stages.seconds), progress=progress
         )
     with stages.stage("reports and bundle"):
         write(report, parameters.out)

@@ -17,6 +17,7 @@ from .funnel import STAGES, funnel, reason_counts, rejection
 from .kpis import MIN_JUDGED, Kpi, KpiContext, kpis
 from .records import EXITS, JUDGED_EXIT, OUTCOMES, ArmInput, CalibrationInput, RunFacts, candidate_facts
 from .statistics import PairedDifference
+from .transfer import Judged, transfer_rows
 from .verdict import Headline, big_tick_note, timeout_share, verdict
 
 __all__ = [
@@ -79,6 +80,7 @@ def build_report(
     edges: BucketEdges | None = None,
     n_trials: int = 0,
     pbo: float | None = None,
+    transfer: Sequence[Judged] = (),
     seed: int = 7,
     draws: int = JUDGE.bootstrap_draws,
     progress: Callable[[float], None] | None = None,
@@ -92,6 +94,7 @@ def build_report(
     edges : bucket edges fitted on training data; None: buckets know signal type and session only
     n_trials : strategies tried so far, earlier runs included; the arms of this run are counted anyway
     pbo : probability of backtest overfitting, where it was computed
+    transfer : of a simulated tape, the model on this mechanism and on the other
     progress : gets the fraction done
 
     Raises
@@ -156,6 +159,7 @@ def build_report(
             for e, d in both.items()
         ],
         "calibration": told.to_dict(),
+        "transfer": transfer_rows(transfer, draws=draws, seed=seed),
         "buckets": _bucket_summary(rows),
         "measured": {
             "reproducible": False,

@@ -25,6 +25,7 @@ from .tables import (
     type_table,
 )
 from .terminal import shown_arms
+from .transfer import transfer_table
 
 __all__ = ["page_html", "write_page"]
 
@@ -74,6 +75,8 @@ def page_html(metrics: Mapping, pictures: Mapping[str, bytes]) -> str:
     parts += [_table(matrix_table(metrics, exit_)) for exit_ in ("label", "runner")]
     parts.append("<h2>Does the model help?</h2>")
     parts.append(_table(model_table(metrics)))
+    if (transfer := transfer_table(metrics)).rows:
+        parts.append(_table(transfer))
     parts.append("<h2>Funnel</h2>")
     parts.append(_table(funnel_totals(metrics)))
     shown = shown_arms(metrics)

@@ -14,6 +14,7 @@ __all__ = [
     "arm_name",
     "funnel_table",
     "funnel_totals",
+    "interval_text",
     "kpi_table",
     "matrix_table",
     "model_table",
@@ -42,7 +43,8 @@ def number(value: float | int | None, form: str = "+.2f") -> str:
     return DASH if value is None else format(value, form)
 
 
-def _interval(cell: Mapping[str, float | None], form: str = "+.2f") -> str:
+def interval_text(cell: Mapping[str, float | None], form: str = "+.2f") -> str:
+    """A value with its bounds, where it has some."""
     value = number(cell["value"], form)
     return value if cell["low"] is None else f"{value} [{cell['low']:{form}}, {cell['high']:{form}}]"
 
@@ -69,7 +71,7 @@ def matrix_table(metrics: Mapping, exit_: str) -> Table:
                 number(arm["rejection"], ".0%"),
                 f"{s['busy']:,}",
                 f"{s['trades']:,}",
-                _interval(s["net_bps"]),
+                interval_text(s["net_bps"]),
                 number(s["ir_trade"]["value"], "+.3f"),
                 number(s["win_rate"], ".0%"),
                 number(s["payoff"], ".2f"),
@@ -199,11 +201,11 @@ def model_table(metrics: Mapping) -> Table:
                 f"{d['fee_tier']} {d['profile']}",
                 d["exit"],
                 f"{d['candidates']:,}",
-                _interval(d["difference"]),
+                interval_text(d["difference"]),
                 f"{d['model_trades']:,}",
-                _interval(d["model_mean"]),
+                interval_text(d["model_mean"]),
                 f"{d['none_trades']:,}",
-                _interval(d["none_mean"]),
+                interval_text(d["none_mean"]),
                 "yes" if d["model_beats_none"] else "not shown",
             )
         )

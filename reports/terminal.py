@@ -12,6 +12,7 @@ from rich.text import Text
 
 from .console import wide_console
 from .tables import Table, arm_name, funnel_table, funnel_totals, kpi_table, matrix_table, model_table
+from .transfer import transfer_table
 
 __all__ = ["print_report", "shown_arms"]
 
@@ -42,6 +43,8 @@ def print_report(metrics: Mapping, console: Console | None = None) -> None:
     for exit_ in ("label", "runner"):
         console.print(_rich(matrix_table(metrics, exit_)))
     console.print(_rich(model_table(metrics)))
+    if (transfer := transfer_table(metrics)).rows:
+        console.print(_rich(transfer))
     console.print(_rich(funnel_totals(metrics)))
     for key in shown_arms(metrics):
         pair = [{**key, "model": False}, key] if key["model"] else [key]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ReliabilityBins", "brier", "ece_debiased", "ece_plain", "reliability_bins"]
+__all__ = ["ReliabilityBins", "auc_roc", "brier", "ece_debiased", "ece_plain", "reliability_bins"]
 
 DEFAULT_BINS = 15
 
@@ -38,6 +38,28 @@ def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not np.all((y == 0.0) | (y == 1.0)):
         raise ValueError("y must be 0 or 1: leave rows without a label out")
     return p, y
+
+
+def auc_roc(p: np.ndarray, y: np.ndarray) -> float:
+    """Chance that a row with y = 1 has the larger forecast than one with y = 0, ties counted half (Mann, Whitney 1947).
+
+    Parameters
+    ----------
+    p : float [N] in [0, 1]
+    y : [N], 0 or 1
+
+    Returns
+    -------
+    float in [0, 1], 0.5 for knowing nothing; NaN unless both classes occur
+    """
+    p, y = _checked(p, y)
+    ones = int(y.sum())
+    zeros = len(y) - ones
+    if not ones or not zeros:
+        return float("nan")
+    _, at, count = np.unique(p, return_inverse=True, return_counts=True)
+    rank = np.cumsum(count) - 0.5 * (count - 1)  # of a run of equal forecasts: the mean of its places
+    return float((rank[at][y == 1].sum() - 0.5 * ones * (ones + 1)) / (ones * zeros))
 
 
 def brier(p: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -88,7 +88,7 @@ def test_an_unknown_symbol(run, tmp_path):
         "\n".join(depth(i, 1_700_000_000_000_000_000 + i * 1_000_000, "NOSUCHUSDT") for i in range(3))
     )
     code, said = run("tape", "import", str(tmp_path / "odd.txt"))
-    assert_refused(code, said, "NOSUCHUSDT", "instruments.py")
+    assert_refused(code, said, "NOSUCHUSDT", "instruments.json")
     assert left_over(tmp_path) == []
 
 

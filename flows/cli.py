@@ -65,6 +65,8 @@ def tape_import(
     max_bad_share: BadShareOption = MAX_BAD_SHARE,
 ) -> None:
     """Import market data of any accepted source, a file or a folder of days; prints the tape's folder."""
+    from feature_repo.market.tape import open_tape
+
     from .steps import make_tape
 
     stages = Stages()
@@ -72,6 +74,8 @@ def tape_import(
         folder = make_tape(
             path, symbol=symbol, venue=venue, source_kind=source, max_bad_share=max_bad_share, progress=advance
         )
+    for warning in open_tape(folder).manifest.get("warnings", []):
+        Console(stderr=True).print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
     _say(str(folder))
 
 

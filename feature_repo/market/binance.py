@@ -7,7 +7,7 @@ and the REST depth snapshot. Reference: Binance API documentation, websocket mar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple, NoReturn
 
@@ -25,11 +25,11 @@ from ..events import (
     TRADE,
 )
 from ..instruments import instrument
-from .binance_book import BinanceBook
+from .binance_book import BinanceBook, depth_diff, is_id
 from .binance_kinds import NOT_MODELLED, depth_stream, is_coinm
 from .checks import QTY_END, BadRow, levels, number
 from .rows import EventRows
-from .sequence import DepthDiff, Verdict
+from .sequence import BookState, RawDiff, Verdict
 
 __all__ = ["NO_JSON", "STEPS_BACK", "BinanceParser", "Progress"]
 
@@ -38,26 +38,27 @@ STEPS_BACK = "local time steps back"
 """The one reason for a bad row that does not cost its rows: they are kept, at the latest local time seen."""
 
 _CONTROL = {"result", "error", "code", "method", "generated"}
-_ID_END = 2**62
 _SETTLEMENT_END_MS = 9 * 10**12  # more does not fit in ns
 _FAR_NS = 86_400_000 * MS_NS
 _MS_END = 10**14  # a larger time is in us
 
 
 class Progress(NamedTuple):
-    """How far a parser is in the steady state: what the next plain message is judged by.
+    """How far a parser is: what the next plain message is judged by.
 
     Attributes
     ----------
     local_ns, exch_ns : of the last message; exch_ns -1 where none has told the exchange's time
     futures : None while the venue is a guess
-    book_id, book_exch_ns : u and time of the last diff applied; book_id -1 where the next one needs more than that
+    book : which rule is for the next diff
+    book_id, book_exch_ns : u and time of the last diff applied, or held without a valid book; book_id -1 before that
     trade_kind, trade_id : of the last trade; None before the first
     """
 
     local_ns: int
     exch_ns: int
     futures: bool | None
+    book: BookState
     book_id: int
     book_exch_ns: int
     trade_kind: str | None
@@ -169,16 +170,22 @@ class BinanceParser:
             self._last_local_ns,
             -1 if self._last_exch_ns is None else self._last_exch_ns,
             self.venue != "binance_spot" if self._sure else None,
-            *self._book.sequence.steady,
+            *self._book.sequence.progress,
             self._trade_kind,
             self._last_trade_id,
         )
 
-    def advance(self, to: Progress, *, trade_ids_missing: int) -> None:
-        """Take it that plain messages were read elsewhere up to here; their rows and counters are the caller's."""
+    def advance(self, to: Progress, *, trade_ids_missing: int, held: Sequence[RawDiff] = ()) -> None:
+        """Take it that plain messages were read elsewhere up to here; their rows and counters are the caller's.
+
+        Venue, symbol, state of the book and kind of trades are as before. ``held`` are the diffs that were read, all of
+        them, if there is no valid book.
+        """
         self._last_local_ns = to.local_ns
         self._last_exch_ns = None if to.exch_ns < 0 else to.exch_ns
-        if to.book_id >= 0:
+        if held:
+            self._book.hold(held, to.book_id, to.book_exch_ns)
+        elif to.book is BookState.STEADY:
             self._book.sequence.advance(to.book_id, to.book_exch_ns)
         self._last_trade_id = to.trade_id
         self.trade_ids_missing += trade_ids_missing
@@ -304,15 +311,8 @@ class BinanceParser:
         futures = "T" in data or "pu" in data
         name = "T" if futures else "E"
         exch_ns = self._time(data[name], local_ns, "depthUpdate", name)
-        first_id, final_id, previous = data["U"], data["u"], data["pu"] if futures else None
-        if not (_is_id(first_id) and _is_id(final_id) and (not futures or _is_id(previous))):
-            raise BadRow("depthUpdate: field 'U', 'u' or 'pu' is no whole number")
-        bid_px, bid_qty = levels(data["b"], "depthUpdate", "b")
-        ask_px, ask_qty = levels(data["a"], "depthUpdate", "a")
-        if first_id > final_id:
-            raise BadRow("depthUpdate: field 'U' exceeds 'u'")
+        diff = depth_diff(data, exch_ns, futures=futures)
         self._same_market(futures, "depthUpdate")
-        diff = DepthDiff(exch_ns, first_id, final_id, previous, bid_px, bid_qty, ask_px, ask_qty)
         self._identify(data["s"], futures, sure=True)
         if self._book.diff(diff, local_ns) is Verdict.DUPLICATE:
             raise BadRow("depthUpdate: duplicate id")
@@ -324,7 +324,7 @@ class BinanceParser:
 
     def _on_snapshot(self, data: dict[str, Any], local_ns: int) -> None:
         last_id = data["lastUpdateId"]
-        if not _is_id(last_id):
+        if not is_id(last_id):
             raise BadRow("snapshot: field 'lastUpdateId' is no whole number")
         bid, ask = levels(data["bids"], "snapshot", "bids"), levels(data["asks"], "snapshot", "asks")
         exch_ns = self._time_or_previous(data, local_ns, "snapshot")
@@ -333,7 +333,7 @@ class BinanceParser:
     def _on_partial(self, data: dict[str, Any], local_ns: int) -> None:
         spot = "lastUpdateId" in data
         last_id, names = data["lastUpdateId" if spot else "u"], ("bids", "asks") if spot else ("b", "a")
-        if not _is_id(last_id):
+        if not is_id(last_id):
             raise BadRow("partialDepth: its id is no whole number")
         bid, ask = (levels(data[name], "partialDepth", name) for name in names)
         unused = self._book.takes_partial(self._stream)
@@ -357,7 +357,7 @@ class BinanceParser:
             return
         name = "t" if kind == "trade" else "a"
         trade_id = data[name]
-        if not _is_id(trade_id):
+        if not is_id(trade_id):
             raise BadRow(f"{kind}: field {name!r} is no whole number")
         if trade_id <= self._last_trade_id:
             raise BadRow(f"{kind}: duplicate id")
@@ -422,7 +422,3 @@ class BinanceParser:
         self._note_time(exch_ns)
         self._rows.one(FUNDING, exch_ns, local_ns, px, 0.0)
         self._rows.extra(settlement * MS_NS, rate)
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _ID_END

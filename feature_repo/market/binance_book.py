@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
 
 from ..events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, SELL
+from .checks import BadRow, levels
 from .partial import Levels, PartialBook
 from .rows import EventRows
-from .sequence import BookSequence, DepthDiff, Verdict
+from .sequence import BookSequence, DepthDiff, RawDiff, Verdict
 
-__all__ = ["BinanceBook"]
+__all__ = ["BinanceBook", "depth_diff", "is_id", "parsed"]
+
+_ID_END = 2**62
 
 
 class BinanceBook:
@@ -54,8 +61,23 @@ class BinanceBook:
                 self._rows.one(GAP, diff.exch_ns, local_ns, 0.0, 0.0)
             self.depth["depth_after_gap"] += 1
         elif verdict is Verdict.HELD:
-            self.depth["depth_after_gap" if self._seen_snapshot else "depth_before_snapshot"] += 1
+            self.depth[self._unused] += 1
         return verdict
+
+    def hold(self, held: Sequence[RawDiff], last_id: int, exch_ns: int) -> None:
+        """Take diffs that came while there was no valid book, were found good and are no duplicates.
+
+        Parameters
+        ----------
+        last_id, exch_ns : u and exchange time of the last of them
+        """
+        self.sequence.advance(last_id, exch_ns, held)
+        self.depth[self._unused] += len(held)
+
+    @property
+    def _unused(self) -> str:
+        """What a diff that is held counts as."""
+        return "depth_after_gap" if self._seen_snapshot else "depth_before_snapshot"
 
     def snapshot(self, last_id: int, exch_ns: int, local_ns: int, bid: Levels, ask: Levels, *, timed: bool) -> None:
         """Take a REST snapshot and the held diffs that continue it.
@@ -64,10 +86,11 @@ class BinanceBook:
         ----------
         timed : whether exch_ns is its own, and not that of the message before
         """
-        held = self.sequence.snapshot(last_id)
-        if held is None:
+        waiting = self.sequence.snapshot(last_id)
+        if waiting is None:
             self.depth["snapshots_redundant"] += 1
             return
+        held = [parsed(diff) for diff in waiting]
         if not timed:
             # The exchange side of a replay must not see the snapshot after a diff that continues it.
             exch_ns = min([exch_ns, *(d.exch_ns for d in held if d.final_id >= last_id)])
@@ -114,3 +137,29 @@ class BinanceBook:
         self._rows.one(DEPTH_CLEAR | SELL, exch_ns, local_ns, 0.0, 0.0)
         self._rows.run(DEPTH_SNAPSHOT | BUY, exch_ns, local_ns, *bid)
         self._rows.run(DEPTH_SNAPSHOT | SELL, exch_ns, local_ns, *ask)
+
+
+def depth_diff(data: dict[str, Any], exch_ns: int, *, futures: bool) -> DepthDiff:
+    """The ids and levels of a depthUpdate; BadRow, or KeyError for a field that is missing."""
+    first_id, final_id, previous = data["U"], data["u"], data["pu"] if futures else None
+    if not (is_id(first_id) and is_id(final_id) and (not futures or is_id(previous))):
+        raise BadRow("depthUpdate: field 'U', 'u' or 'pu' is no whole number")
+    bid_px, bid_qty = levels(data["b"], "depthUpdate", "b")
+    ask_px, ask_qty = levels(data["a"], "depthUpdate", "a")
+    if first_id > final_id:
+        raise BadRow("depthUpdate: field 'U' exceeds 'u'")
+    return DepthDiff(exch_ns, first_id, final_id, previous, bid_px, bid_qty, ask_px, ask_qty)
+
+
+def parsed(diff: DepthDiff | RawDiff) -> DepthDiff:
+    """A held diff that was not parsed yet, parsed."""
+    if isinstance(diff, DepthDiff):
+        return diff
+    message = orjson.loads(diff.payload)
+    data = message.get("data", message)
+    return depth_diff(data, diff.exch_ns, futures="pu" in data)
+
+
+def is_id(value: Any) -> bool:
+    """Whether it is an id of Binance's: a whole number that fits into 62 bits."""
+    return type(value) is int and 0 <= value < _ID_END

@@ -10,9 +10,11 @@ from ..events import EVENT_DTYPE
 from .binance import BinanceParser, Progress
 from .binance_scan import (
     BESIDE,
-    BOOK_STEADY,
+    BOOK,
     DEPTHS,
     FULL,
+    HELD,
+    HELD_BYTES,
     LAST_EXCH,
     LAST_LOCAL,
     LAST_TRADE,
@@ -27,6 +29,7 @@ from .binance_scan import (
     TRADE_KIND,
     scan,
 )
+from .sequence import BookState, RawDiff
 
 __all__ = ["BinanceLines", "LineReport"]
 
@@ -75,6 +78,7 @@ class BinanceLines:
         self._state = np.zeros(STATE_SIZE, np.int64)
         self._pieces: list[np.ndarray] = []
         self._rows = np.empty(0, EVENT_DTYPE)
+        self._held = np.empty((0, 3), np.int64)
         self.line = 0
 
     def feed(self, block: bytes, *, unit_ns: int, digits: int) -> LineReport:
@@ -99,7 +103,7 @@ class BinanceLines:
             if by_kernel and self._parser.symbol is not None:
                 before = pos
                 pos = self._scan(block, pos, unit_ns, digits)
-                # Where nothing is plain, as before the first snapshot, the kernel is not asked at every line.
+                # Where nothing is plain, the kernel is not asked at every line.
                 run = 1 if pos > before else min(2 * run, _LONGEST_RUN)
             for _ in range(run):
                 if pos == len(block):
@@ -151,16 +155,18 @@ class BinanceLines:
         symbol = f'"{parser.symbol}"'.encode()
         _load(parser.progress(), state)
         state[POS] = pos
+        if len(self._held) * HELD_BYTES < limit:
+            self._held = np.empty((limit // HELD_BYTES + 1, 3), np.int64)
         buf, name = np.frombuffer(block, np.uint8), np.frombuffer(symbol, np.uint8)
         while True:
             words = self._rows.view(np.int64).reshape(-1, _WORDS)
-            status = scan(buf, limit, digits, unit_ns, name, words, words.view(np.float64), state)
+            status = scan(buf, limit, digits, unit_ns, name, words, words.view(np.float64), state, self._held)
             if status != FULL:
                 break
             self._collect()
             self._rows = np.empty(max(_MIN_ROWS, (limit - int(state[POS])) // _BYTES_A_ROW), EVENT_DTYPE)
         self.line += int(state[LINES])
-        _store(parser, state)
+        _store(parser, state, _held(block, self._held[: state[HELD]]))
         return int(state[POS])
 
 
@@ -170,7 +176,7 @@ def _load(at: Progress, state: np.ndarray) -> None:
         at.local_ns,
         at.exch_ns,
         -1 if at.futures is None else at.futures,
-        at.book_id >= 0,
+        at.book,
         at.book_id,
         at.book_exch_ns,
         _TRADE_KINDS.index(at.trade_kind),
@@ -179,15 +185,20 @@ def _load(at: Progress, state: np.ndarray) -> None:
     )
 
 
-def _store(parser: BinanceParser, state: np.ndarray) -> None:
+def _held(block: bytes, spans: np.ndarray) -> list[RawDiff]:
+    """Copies of what stands there, for the block does not stay."""
+    return [RawDiff(exch_ns, block[start:end]) for start, end, exch_ns in spans.tolist()]
+
+
+def _store(parser: BinanceParser, state: np.ndarray, held: list[RawDiff]) -> None:
     """The parser goes on from where the kernel stopped."""
     values = state.tolist()
     if not values[LINES]:
         return
     kind = _TRADE_KINDS[values[TRADE_KIND]]
-    book_id = values[SEQ_ID] if values[BOOK_STEADY] else -1
-    at = Progress(values[LAST_LOCAL], values[LAST_EXCH], None, book_id, values[SEQ_EXCH], kind, values[LAST_TRADE])
-    parser.advance(at, trade_ids_missing=values[MISSING])
+    book = BookState(values[BOOK]), values[SEQ_ID], values[SEQ_EXCH]
+    at = Progress(values[LAST_LOCAL], values[LAST_EXCH], None, *book, kind, values[LAST_TRADE])
+    parser.advance(at, trade_ids_missing=values[MISSING], held=held)
     for name, n in zip(_MESSAGES, values[DEPTHS : DEPTHS + len(_MESSAGES)], strict=True):
         if n:
             parser.messages[name] += n

@@ -1,8 +1,8 @@
 """The common lines of a Binance recording, parsed by a compiled kernel that gives up at anything else.
 
-It knows depthUpdate, trade, aggTrade and bookTicker in the steady state: venue and symbol known, book valid, ids that
-continue. At a line that it is not sure of it stops, and that line is for ``BinanceParser``, which it agrees with bit
-for bit on all others: what it accepts is a subset of JSON.
+It knows depthUpdate, trade, aggTrade and bookTicker once venue and symbol are known: diffs that continue the last one,
+and diffs without a valid book, of which it tells where they stand. At a line that it is not sure of it stops, and that
+line is for ``BinanceParser``, which it agrees with bit for bit on all others: what it accepts is a subset of JSON.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from .. import constants, events
 from ..constants import MS_NS
 from ..events import BUY, DEPTH, DEPTH_BBO, EXCH, LOCAL, SELL, TRADE
 from ..jit import kernel_jit
+from . import sequence
 from .checks import PX_END, QTY_END
 from .json_tokens import TOKEN_SOURCES, blank, decimal, key, levels, same, skip, whole
+from .sequence import BookState
 
 __all__ = [
     "AT_END",
     "BESIDE",
-    "BOOK_STEADY",
+    "BOOK",
     "DEPTHS",
     "FULL",
     "FUTURES",
+    "HELD",
+    "HELD_BYTES",
     "LAST_EXCH",
     "LAST_LOCAL",
     "LAST_TRADE",
@@ -45,16 +49,19 @@ __all__ = [
 POS, ROWS, LINES = 0, 1, 2  # next byte of the block, rows in the output, lines read
 LAST_LOCAL, LAST_EXCH = 3, 4  # ns; LAST_EXCH -1: no message has told the exchange's time
 FUTURES = 5  # 1, 0 on spot; -1: not sure yet, depth is for the parser
-BOOK_STEADY, SEQ_ID, SEQ_EXCH = 6, 7, 8  # whether a diff is judged by the last one's u alone; that u and its time
+BOOK, SEQ_ID, SEQ_EXCH = 6, 7, 8  # the BookState; u and time of the last diff applied or held
 TRADE_KIND, LAST_TRADE, MISSING = 9, 10, 11  # 1: trade, 2: aggTrade, 0: neither yet; last id; ids missing, added up
 DEPTHS, TRADES, TICKERS, BESIDE = 12, 13, 15, 16  # messages, added up; TRADES + 1: aggTrade; trades not of TRADE_KIND
-STATE_SIZE = 17
+HELD = 17  # diffs noted
+STATE_SIZE = 18
 
 AT_END, STOPPED, FULL = 0, 1, 2
+HELD_BYTES = 50
+"""No line of a diff that is held has fewer: its fields' names, braces and stamps take more."""
 LOCAL_END = 2**62
 """No local_ts reaches the year 2116, and every difference of two times fits."""
 
-_SOURCES = (__file__, events.__file__, constants.__file__, *TOKEN_SOURCES)
+_SOURCES = (__file__, events.__file__, constants.__file__, sequence.__file__, *TOKEN_SOURCES)
 _FAR_NS = 86_400_000 * MS_NS
 _MS_END = 10**14
 _SEEN = LOCAL | EXCH
@@ -62,6 +69,7 @@ _BID, _ASK = DEPTH | BUY | _SEEN, DEPTH | SELL | _SEEN
 _BEST_BID, _BEST_ASK = DEPTH_BBO | BUY | _SEEN, DEPTH_BBO | SELL | _SEEN
 _BOUGHT, _SOLD = TRADE | BUY | _SEEN, TRADE | SELL | _SEEN
 
+_STEADY, _HOLDING = int(BookState.STEADY), int(BookState.HOLDING)
 _NO_KIND, _DEPTH, _TRADE, _AGG, _TICKER = 0, 3, 1, 2, 4
 _EVENTS = np.frombuffer(b'"depthUpdate""trade""aggTrade""bookTicker"', np.uint8)
 _WORDS = np.frombuffer(b'{"stream":"data":"MARKET"depth', np.uint8)
@@ -136,12 +144,12 @@ def _event(buf, i):
 
 
 @kernel_jit(*_SOURCES)
-def _line(buf, i, local_ns, symbol, ints, floats, state):
+def _line(buf, i, local_ns, symbol, ints, floats, state, held):
     """One message, i at its opening brace: position after its newline, -1: it is for the parser, -2: no row is left.
 
     Rows are written from ``state[ROWS]`` on, but nothing counts until the state is changed, which is done last.
     """
-    start = state[ROWS]
+    start, begin = state[ROWS], i
     wrapped, plain = False, True
     after = same(buf, i, _WORDS, 0, 9)
     if after >= 0:
@@ -272,15 +280,27 @@ def _line(buf, i, local_ns, symbol, ints, floats, state):
         needs = _DEPTH_FUTURES if futures else _DEPTH_SPOT
         if not futures:
             exch_ns = _time_ns(sent, local_ns)
-        last = state[SEQ_ID]
-        continues = previous == last if futures else first_id == last + 1
-        steady = state[BOOK_STEADY] == 1 and state[FUTURES] == futures and first_id <= final_id and final_id > last
-        if not (plain and steady and continues) or seen & needs != needs or exch_ns < 0:
+        good = plain and state[FUTURES] == futures and first_id <= final_id and seen & needs == needs
+        if not good or exch_ns < 0:
             return -1
-        for k in range(start, n):
-            ints[k, 0] = _BID if k < middle else _ASK
-            ints[k, 1], ints[k, 2] = exch_ns, local_ns
-            ints[k, 5], ints[k, 6], ints[k, 7] = 0, 0, 0
+        last = state[SEQ_ID]
+        if state[BOOK] == _STEADY:
+            continues = previous == last if futures else first_id == last + 1
+            if final_id <= last or not continues:
+                return -1
+            for k in range(start, n):
+                ints[k, 0] = _BID if k < middle else _ASK
+                ints[k, 1], ints[k, 2] = exch_ns, local_ns
+                ints[k, 5], ints[k, 6], ints[k, 7] = 0, 0, 0
+        elif state[BOOK] == _HOLDING:
+            if final_id <= last and (not futures or exch_ns <= state[SEQ_EXCH]):
+                return -1
+            n = start  # its levels were read to see that they are good
+            at = state[HELD]
+            held[at, 0], held[at, 1], held[at, 2] = begin, i - 1, exch_ns
+            state[HELD] = at + 1
+        else:
+            return -1
         state[SEQ_ID], state[SEQ_EXCH] = final_id, exch_ns
         state[DEPTHS] += 1
     elif kind == _TICKER:
@@ -317,7 +337,7 @@ def _line(buf, i, local_ns, symbol, ints, floats, state):
 
 
 @kernel_jit(*_SOURCES, nogil=True)
-def scan(buf, limit, digits, unit_ns, symbol, ints, floats, state):
+def scan(buf, limit, digits, unit_ns, symbol, ints, floats, state, held):
     """Read lines from ``state[POS]`` on while they are plain ones.
 
     Parameters
@@ -327,7 +347,9 @@ def scan(buf, limit, digits, unit_ns, symbol, ints, floats, state):
     digits, unit_ns : of local_ts
     symbol : uint8, the symbol in its quotes
     ints, floats : int64 and float64 [rows, 8], the same memory: EVENT_DTYPE rows in 64-bit words
-    state : int64 [STATE_SIZE]; after the call POS is at the first line not read, and LINES and ROWS have grown
+    state : int64 [STATE_SIZE]; after the call POS is at the first line not read, and LINES, ROWS and HELD have grown
+    held : int64 [diffs, 3]: first byte of the message of a diff that came without a valid book, last byte + 1, exchange
+        time; one row for every HELD_BYTES bytes, or part of them, between POS and limit is enough
 
     Returns
     -------
@@ -348,7 +370,7 @@ def scan(buf, limit, digits, unit_ns, symbol, ints, floats, state):
         local_ns = stamp * unit_ns
         if local_ns < state[LAST_LOCAL]:
             return STOPPED
-        i = _line(buf, i + 1, local_ns, symbol, ints, floats, state)
+        i = _line(buf, i + 1, local_ns, symbol, ints, floats, state, held)
         if i < 0:
             return FULL if i == -2 else STOPPED
         pos = i

@@ -6,10 +6,11 @@ Reference: Binance API documentation, "How to manage a local order book correctl
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum
+from collections.abc import Iterable
+from enum import Enum, IntEnum
 from typing import NamedTuple
 
-__all__ = ["BookSequence", "DepthDiff", "Verdict"]
+__all__ = ["BookSequence", "BookState", "DepthDiff", "RawDiff", "Verdict"]
 
 _HELD = 10_000
 """Diffs kept while no snapshot covers them; a REST answer is never that late."""
@@ -26,6 +27,21 @@ class DepthDiff(NamedTuple):
     bid_qty: list[float]
     ask_px: list[float]
     ask_qty: list[float]
+
+
+class RawDiff(NamedTuple):
+    """A depthUpdate that was found good elsewhere, and is parsed only if a snapshot asks for it."""
+
+    exch_ns: int
+    payload: bytes
+
+
+class BookState(IntEnum):
+    """What the next diff is judged by."""
+
+    FRESH = 0  # a snapshot that no diff has followed yet
+    STEADY = 1  # the last diff applied
+    HOLDING = 2  # no valid book: the last diff held
 
 
 class Verdict(Enum):
@@ -55,11 +71,11 @@ class BookSequence:
     __slots__ = ("_fresh", "_held", "_last_exch_ns", "_last_id", "_valid")
 
     def __init__(self) -> None:
-        self._held: deque[DepthDiff] = deque(maxlen=_HELD)
+        self._held: deque[DepthDiff | RawDiff] = deque(maxlen=_HELD)
         self._valid = False
         self._fresh = False  # a snapshot was taken, no diff applied to it yet
-        self._last_id = -1
-        self._last_exch_ns = 0
+        self._last_id = -1  # of the snapshot, or of the last diff applied or held
+        self._last_exch_ns = 0  # of that diff
 
     @property
     def valid(self) -> bool:
@@ -67,15 +83,23 @@ class BookSequence:
         return self._valid
 
     @property
-    def steady(self) -> tuple[int, int]:
-        """u and exchange time of the last diff applied; u is -1 where there is none: without a book, on a fresh one."""
-        return self._last_id if self._valid and not self._fresh else -1, self._last_exch_ns
+    def progress(self) -> tuple[BookState, int, int]:
+        """The state, and u and exchange time of the last diff applied or held; u is -1 before the first, and FRESH."""
+        if not self._valid:
+            return BookState.HOLDING, self._last_id, self._last_exch_ns
+        if self._fresh:
+            return BookState.FRESH, -1, self._last_exch_ns
+        return BookState.STEADY, self._last_id, self._last_exch_ns
 
-    def advance(self, last_id: int, exch_ns: int) -> None:
-        """Take it that diffs were applied elsewhere, each by the rule above, up to this one."""
+    def advance(self, last_id: int, exch_ns: int, held: Iterable[RawDiff] = ()) -> None:
+        """Take it that diffs were judged elsewhere, each by the rule above, up to this one; the state is the same.
+
+        ``held`` are those that were, oldest first; without a valid book that is all of them.
+        """
         self._last_id, self._last_exch_ns = last_id, exch_ns
+        self._held.extend(held)
 
-    def snapshot(self, last_id: int) -> list[DepthDiff] | None:
+    def snapshot(self, last_id: int) -> list[DepthDiff | RawDiff] | None:
         """Take a REST snapshot with its lastUpdateId.
 
         Returns
@@ -94,10 +118,9 @@ class BookSequence:
     def judge(self, diff: DepthDiff) -> Verdict:
         """Decide on the next diff, in the order received."""
         if not self._valid:
-            last = self._held[-1] if self._held else None
-            if last is not None and self._repeats(diff, last.final_id, last.exch_ns):
+            if self._repeats(diff, self._last_id, self._last_exch_ns):
                 return Verdict.DUPLICATE
-            self._held.append(diff)
+            self._hold(diff)
             return Verdict.HELD
         if self._fresh:
             # Spot numbers single changes, so that lastUpdateId itself is in the snapshot; futures may straddle it.
@@ -107,11 +130,15 @@ class BookSequence:
             return Verdict.DUPLICATE
         if not self._continues(diff):
             self._valid = False
-            self._held.append(diff)
+            self._hold(diff)
             return Verdict.BREAK
         self._last_id, self._last_exch_ns = diff.final_id, diff.exch_ns
         self._fresh = False
         return Verdict.APPLY
+
+    def _hold(self, diff: DepthDiff) -> None:
+        self._held.append(diff)
+        self._last_id, self._last_exch_ns = diff.final_id, diff.exch_ns
 
     @staticmethod
     def _repeats(diff: DepthDiff, last_id: int, last_exch_ns: int) -> bool:

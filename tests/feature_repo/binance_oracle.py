@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Collection
 
 import numpy as np
 
@@ -18,8 +19,21 @@ SYMBOLS = {"usdm": "ETHUSDT", "coinm": "ETHUSD_PERP", "spot": "NEXOUSDT"}
 START = T0 * MS + 10 * MS
 
 
-def session(rng: random.Random, venue: str, n: int, *, wrap: bool = True, blanks: bool = False) -> list[bytes]:
-    """Lines of a recording without damage; local_ts has 19 digits."""
+def session(
+    rng: random.Random,
+    venue: str,
+    n: int,
+    *,
+    wrap: bool = True,
+    blanks: bool = False,
+    snapshots: Collection[int] | None = None,
+    gaps: float = 0.0,
+) -> list[bytes]:
+    """Lines of a recording without damage; local_ts has 19 digits.
+
+    ``snapshots``: before which messages one comes, as old as the request for it; otherwise a new one among the first.
+    ``gaps``: share of diffs before which others were lost.
+    """
     spot, symbol = venue == "spot", SYMBOLS[venue]
     extra = {"ps": "ETHUSD"} if venue == "coinm" else {}
     u, trade_id, t, trades = rng.randrange(10**3, 10**13), rng.randrange(10**9), T0, rng.choice(["trade", "aggTrade"])
@@ -39,14 +53,16 @@ def session(rng: random.Random, venue: str, n: int, *, wrap: bool = True, blanks
         message = data if stream is None or not wrap else {"stream": f"{symbol.lower()}@{stream}", "data": data}
         lines.append(f"{START + (t - T0) * MS + len(lines)} {json.dumps(message, separators=separators)}".encode())
 
-    snapshot_at = rng.randrange(0, 6)
+    at = {rng.randrange(0, 6)} if snapshots is None else {*snapshots}
     for k in range(n):
         t += rng.randrange(0, 40)
-        if k == snapshot_at:
-            whole = {"lastUpdateId": u, "bids": side(), "asks": side()}
+        if k in at:
+            age = 0 if snapshots is None else rng.randrange(30)
+            whole = {"lastUpdateId": u - age, "bids": side(), "asks": side()}
             put(None, whole if spot else {**whole, "E": t, "T": t})
         what = rng.random()
         if what < 0.45:
+            u += rng.randrange(1, 99) if rng.random() < gaps else 0
             last, u = u, u + rng.randrange(1, 9)
             ids = {"U": last + 1, "u": u} if spot else {"U": last + rng.randrange(1, u - last + 1), "u": u, "pu": last}
             times = {"E": t} if spot else {"E": t, "T": t - rng.randrange(3)}

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from feature_repo.errors import InputError
 from feature_repo.events import EVENT_DTYPE
-from feature_repo.market import binance_lines
+from feature_repo.market import binance_lines, sequence
 from feature_repo.market.binance import BinanceParser
+from feature_repo.market.binance_book import parsed
 from feature_repo.market.binance_lines import BinanceLines
 from feature_repo.market.json_tokens import decimal, whole
 
@@ -23,6 +24,13 @@ from .binance_oracle import SYMBOLS, DictBook, RowBook, damage, session
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 PLAIN = sys.maxsize
+BOOKS = {
+    "a snapshot at first": {},
+    "none": {"snapshots": ()},
+    "a late one": {"snapshots": (40,)},
+    "several, and gaps": {"snapshots": (5, 20, 25, 50), "gaps": 0.15},
+}
+"""When the book of a made-up session is valid."""
 
 
 def read(blocks, plain_below=0, unit_ns=1, digits=19):
@@ -52,6 +60,8 @@ def read(blocks, plain_below=0, unit_ns=1, digits=19):
         dict(parser.depth),
         parser.trade_ids_missing,
         parser.progress(),
+        # What the next snapshot would find.
+        [parsed(diff) for diff in parser._book.sequence.snapshot(2**62) or ()],
     )
     return np.concatenate([np.empty(0, EVENT_DTYPE), *rows]), account
 
@@ -75,23 +85,39 @@ def blocks_of(data, size):
 # --- real recordings -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["binance_usdm_ethusdt", "binance_spot_nexousdt"])
+USDM = "binance_usdm_ethusdt/ethusdt_", {"unit_ns": 1, "digits": 19}
+SPOT = "binance_spot_nexousdt/nexousdt_", {"unit_ns": 1_000, "digits": 16}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        (USDM, "*", 69_000),
+        (USDM, "20240718", 14_000),
+        (USDM, "20240719", 55_000),  # without a snapshot
+        (SPOT, "*", 60_000),
+        (SPOT, "20240723", 800),
+        (SPOT, "20240724", 40_000),  # without one too
+        (SPOT, "20240725", 15_000),
+    ],
+    ids=lambda p: Path(p[0][0]).name + p[1],
+)
 def real(request):
-    folder = DATA / request.param
-    if not folder.is_dir():
-        pytest.skip(f"the recordings of {folder} are not here")
-    data = b"".join(gzip.decompress(f.read_bytes()) for f in sorted(folder.glob("*.gz")))
-    return [*blocks_of(data, 1 << 20)], {"unit_ns": 1, "digits": 19} if "usdm" in request.param else {
-        "unit_ns": 1_000,
-        "digits": 16,
-    }
+    """A whole recording, or one of its files alone."""
+    (prefix, form), day, at_least = request.param
+    files = sorted(DATA.glob(f"{prefix}{day}*.gz"))
+    if not files:
+        pytest.skip(f"the recordings of {DATA / prefix} are not here")
+    data = b"".join(gzip.decompress(f.read_bytes()) for f in files)
+    assert data.count(b"\n") > at_least
+    return [*blocks_of(data, 1 << 20)], form
 
 
 @pytest.mark.slow
 def test_real_recordings_read_the_same_both_ways(real):
     blocks, form = real
     rows, account = assert_same(blocks, **form)
-    assert len(rows) > 300_000
+    assert len(rows) > account[0]
     assert account[1] is None
     assert account[2] == []
 
@@ -99,11 +125,16 @@ def test_real_recordings_read_the_same_both_ways(real):
 def test_nearly_every_real_line_is_plain(real, monkeypatch):
     """Else the kernel would be of no use, and the tests above would prove nothing."""
     blocks, form = real
+    asked = parses(monkeypatch)
+    read(blocks, 0, **form)
+    assert len(asked) < 50
+
+
+def parses(monkeypatch):
+    """One entry for each line that the parser gets from now on."""
     asked, parse = [], BinanceParser.parse
     monkeypatch.setattr(BinanceParser, "parse", lambda self, *a: asked.append(1) or parse(self, *a))
-    _, account = read(blocks, 0, **form)
-    assert len(asked) < 50
-    assert account[0] > 60_000
+    return asked
 
 
 # --- made-up and damaged ones --------------------------------------------------------------------------------------
@@ -112,14 +143,14 @@ def test_nearly_every_real_line_is_plain(real, monkeypatch):
 @pytest.mark.parametrize("venue", SYMBOLS)
 @pytest.mark.parametrize("blanks", [False, True])
 @pytest.mark.parametrize("wrap", [False, True])
-def test_a_whole_session_is_read_by_the_kernel(venue, blanks, wrap, monkeypatch):
-    lines = session(random.Random(1), venue, 400, wrap=wrap, blanks=blanks)
+@pytest.mark.parametrize("book", [{}, {"snapshots": ()}, {"snapshots": (200,)}, {"gaps": 0.01}])
+def test_a_whole_session_is_read_by_the_kernel(venue, blanks, wrap, book, monkeypatch):
+    lines = session(random.Random(1), venue, 400, wrap=wrap, blanks=blanks, **book)
     block = b"\n".join(lines) + b"\n"
     rows, account = assert_same([block])
     assert account[2] == []
-    assert len(rows) > 500
-    asked, parse = [], BinanceParser.parse
-    monkeypatch.setattr(BinanceParser, "parse", lambda self, *a: asked.append(1) or parse(self, *a))
+    assert len(rows) > (500 if not book else 200)
+    asked = parses(monkeypatch)
     read([block])
     # Liquidations, mark prices, candles, empty trades and the first lines are for the parser.
     assert len(asked) < 0.25 * len(lines)
@@ -131,13 +162,16 @@ def test_a_whole_session_is_read_by_the_kernel(venue, blanks, wrap, monkeypatch)
     venue=st.sampled_from(sorted(SYMBOLS)),
     times=st.integers(0, 60),
     wrap=st.booleans(),
+    book=st.sampled_from(sorted(BOOKS)),
     size=st.sampled_from([1, 300, 4_000, 10**9]),
     ended=st.booleans(),
 )
-@example(seed=0, venue="usdm", times=0, wrap=True, size=10**9, ended=True)
-def test_damaged_recordings_read_the_same_both_ways_and_make_the_right_book(seed, venue, times, wrap, size, ended):
+@example(seed=0, venue="usdm", times=0, wrap=True, book="a snapshot at first", size=10**9, ended=True)
+def test_damaged_recordings_read_the_same_both_ways_and_make_the_right_book(
+    seed, venue, times, wrap, book, size, ended
+):
     rng = random.Random(seed)
-    lines = damage(rng, session(rng, venue, 60, wrap=wrap, blanks=rng.random() < 0.2), times)
+    lines = damage(rng, session(rng, venue, 60, wrap=wrap, blanks=rng.random() < 0.2, **BOOKS[book]), times)
     data = b"\n".join(lines) + b"\n" * ended
     assert_same([*blocks_of(data, size)])
 
@@ -160,10 +194,10 @@ def test_damaged_recordings_read_the_same_both_ways_and_make_the_right_book(seed
 
 
 @settings(max_examples=60, deadline=None)
-@given(data=st.data(), venue=st.sampled_from(sorted(SYMBOLS)))
-def test_diffs_lost_repeated_and_reordered_make_the_right_book(data, venue):
+@given(data=st.data(), venue=st.sampled_from(sorted(SYMBOLS)), book=st.sampled_from(sorted(BOOKS)))
+def test_diffs_lost_repeated_and_reordered_make_the_right_book(data, venue, book):
     rng = random.Random(data.draw(st.integers(0, 2**32)))
-    lines = session(rng, venue, 40)
+    lines = session(rng, venue, 60, **BOOKS[book])
     order = [k + rng.choice([0, 0, 0, 0, 1.5, 2.5]) for k in range(len(lines))]
     lines = [lines[k] for k in sorted(range(len(lines)), key=order.__getitem__) if rng.random() > 0.05]
     lines = [line for line in lines for _ in range(1 + (rng.random() < 0.1))]
@@ -179,6 +213,25 @@ def test_diffs_lost_repeated_and_reordered_make_the_right_book(data, venue):
     assert not mine.valid or mine.sides == theirs.sides
 
 
+@pytest.mark.parametrize("venue", SYMBOLS)
+@pytest.mark.parametrize("size", [1_000, 10**9])
+def test_held_diffs_are_bounded_and_continue_a_late_snapshot(venue, size, monkeypatch):
+    monkeypatch.setattr(sequence, "_HELD", 7)
+    lines = session(random.Random(8), venue, 300, snapshots=(250,))
+    data = b"\n".join(lines) + b"\n"
+    rows, account = assert_same([*blocks_of(data, size)])
+    depth = account[8]
+    assert depth["depth_before_snapshot"] > 80
+    assert 0 < depth["depth_replayed"] <= 7
+    assert depth["depth_replayed"] + depth["depth_stale"] == 7
+    mine, theirs = RowBook(), DictBook(venue)
+    mine.take(rows)
+    for line in lines:
+        theirs.take(line)
+        theirs.note(int(line[:19]))
+    assert (mine.valid, mine.sides) == (True, theirs.sides)
+
+
 _DEPTH = (
     b'{"e":"depthUpdate","E":%d,"T":%d,"s":"ETHUSDT","U":%d,"u":%d,"pu":%d,"b":[["3400.00","1"]],"a":[["3401","2"]]}'
 )
@@ -186,6 +239,7 @@ _QUOTE = b'{"e":"bookTicker","u":1,"s":"ETHUSDT","b":"1","B":"1","a":"2","A":"1"
 _TRADE = b'{"e":"%s","E":1,"T":%d,"s":"ETHUSDT","%s":%d,"p":"3400","q":"1","X":"MARKET","m":true}'
 
 
+@pytest.mark.parametrize("book", [{}, {"snapshots": ()}])
 @pytest.mark.parametrize(
     "change",
     [
@@ -245,11 +299,11 @@ _TRADE = b'{"e":"%s","E":1,"T":%d,"s":"ETHUSDT","%s":%d,"p":"3400","q":"1","X":"
         lambda m: b'{"data":' + m + b',"stream":"ethusdt@depth5"}',
     ],
 )
-def test_lines_that_look_plain_and_are_not(change):
+def test_lines_that_look_plain_and_are_not(change, book):
     """Where the kernel took what the parser does not take, or the other way round, the rows would differ."""
-    good = session(random.Random(6), "usdm", 40)
+    good = session(random.Random(6), "usdm", 40, **book)
     _, account = read([b"\n".join(good) + b"\n"])
-    now = account[-1]
+    now = account[-2]
     ms, last = now.exch_ns // 10**6 + 1, now.book_id
     name = b"t" if now.trade_kind == "trade" else b"a"
     other, other_name = (b"aggTrade", b"a") if name == b"t" else (b"trade", b"t")
@@ -266,6 +320,7 @@ def test_lines_that_look_plain_and_are_not(change):
             ]
         ),
         _DEPTH % (ms, now.book_exch_ns // 10**6, last, last, last),
+        _DEPTH % (ms, now.book_exch_ns // 10**6 - 1, last, last, last),
         _DEPTH % (ms, ms + 86_400_000, last + 1, last + 5, last),
         _QUOTE % ms,
         _QUOTE % (ms - 86_400_001),

@@ -61,7 +61,7 @@ def test_sections(full):
     assert m["schema"] == SCHEMA
     assert list(m) == [
         "schema", "simulated", "banner", "verdict", "run", "labels", "matrix", "funnel", "kpis", "model_vs_none",
-        "calibration", "buckets", "measured",
+        "calibration", "transfer", "buckets", "measured",
     ]  # fmt: skip
     assert len(m["matrix"]) == len(m["funnel"]) == 12
     assert len(m["kpis"]) == 24

@@ -115,7 +115,11 @@ class BinanceLines:
         """All rows since the last call, EVENT_DTYPE [n]."""
         self._collect()
         pieces, self._pieces = self._pieces, []
-        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty(0, EVENT_DTYPE), *pieces])
+        if len(pieces) == 1:
+            return pieces[0]
+        # As plain words: numpy compares the fields of every piece otherwise, which takes longer than its rows.
+        words = [np.empty(0, np.int64), *(piece.view(np.int64) for piece in pieces)]
+        return np.concatenate(words).view(EVENT_DTYPE)
 
     def _collect(self) -> None:
         """Move rows to the pieces: the kernel's first, which are older than any that the parser still has."""

@@ -15,32 +15,27 @@ from ..events import BUY, DEPTH, DEPTH_BBO, EXCH, LOCAL, SELL, TRADE
 from ..jit import kernel_jit
 from . import sequence
 from .checks import PX_END, QTY_END
-from .json_tokens import TOKEN_SOURCES, blank, decimal, key, levels, same, skip, whole
+from .json_tokens import TOKEN_SOURCES, blank, decimal, key, levels, same, skip, stream, whole
 from .sequence import BookState
 
 __all__ = [
-    "AT_END",
     "BESIDE",
     "BOOK",
     "DEPTHS",
     "FULL",
-    "FUTURES",
     "HELD",
     "HELD_BYTES",
     "LAST_EXCH",
     "LAST_LOCAL",
     "LAST_TRADE",
-    "LOCAL_END",
     "LINES",
+    "LOCAL_END",
     "MISSING",
     "POS",
     "ROWS",
     "SEQ_EXCH",
     "SEQ_ID",
     "STATE_SIZE",
-    "STOPPED",
-    "TICKERS",
-    "TRADES",
     "TRADE_KIND",
     "scan",
 ]
@@ -72,7 +67,7 @@ _BOUGHT, _SOLD = TRADE | BUY | _SEEN, TRADE | SELL | _SEEN
 _STEADY, _HOLDING = int(BookState.STEADY), int(BookState.HOLDING)
 _NO_KIND, _DEPTH, _TRADE, _AGG, _TICKER = 0, 3, 1, 2, 4
 _EVENTS = np.frombuffer(b'"depthUpdate""trade""aggTrade""bookTicker"', np.uint8)
-_WORDS = np.frombuffer(b'{"stream":"data":"MARKET"depth', np.uint8)
+_WORDS = np.frombuffer(b'{"stream":"data":"MARKET"', np.uint8)
 
 # Bits of the fields seen in a message.
 _E, _T, _S, _UF, _UL, _PU, _B, _A, _BQ, _AQ, _P, _Q, _M, _ID, _X = (1 << k for k in range(15))
@@ -80,31 +75,6 @@ _DEPTH_SPOT = _E | _S | _UF | _UL | _B | _A
 _DEPTH_FUTURES = _T | _S | _UF | _UL | _PU | _B | _A
 _TICKER_NEEDS = _S | _B | _A | _BQ | _AQ
 _TRADE_NEEDS = _T | _S | _P | _Q | _M | _ID
-
-
-@kernel_jit(*_SOURCES)
-def _stream(buf, i):
-    """A stream's name, i at its opening quote: position after the closing quote or -1, whether it is plain @depth.
-
-    Plain: `<symbol>@depth` or `<symbol>@depth@<digit>...`, and so neither partial nor RPI depth.
-    """
-    if buf[i] != 34:
-        return -1, False
-    i += 1
-    marks, plain = 0, False
-    while buf[i] != 34:
-        c = buf[i]
-        if c < 32 or c > 126 or c == 92:
-            return -1, False
-        i += 1
-        if c == 64:
-            marks += 1
-            if marks == 1:
-                after = same(buf, i, _WORDS, 25, 30)
-                plain = after != -1 and (buf[after] == 64 or buf[after] == 34)
-            else:
-                plain = plain and marks == 2 and 48 <= buf[i] <= 57
-    return i + 1, plain
 
 
 @kernel_jit(*_SOURCES)
@@ -157,7 +127,7 @@ def _line(buf, i, local_ns, symbol, ints, floats, state, held):
         i = blank(buf, after)
         if buf[i] != 58:
             return -1
-        i, plain = _stream(buf, blank(buf, i + 1))
+        i, plain = stream(buf, blank(buf, i + 1))
         if i < 0:
             return -1
         i = blank(buf, i)
@@ -293,7 +263,7 @@ def _line(buf, i, local_ns, symbol, ints, floats, state, held):
                 ints[k, 1], ints[k, 2] = exch_ns, local_ns
                 ints[k, 5], ints[k, 6], ints[k, 7] = 0, 0, 0
         elif state[BOOK] == _HOLDING:
-            if final_id <= last and (not futures or exch_ns <= state[SEQ_EXCH]):
+            if final_id <= last:  # a duplicate, unless futures ids start again
                 return -1
             n = start  # its levels were read to see that they are good
             at = state[HELD]

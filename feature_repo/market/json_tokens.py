@@ -15,7 +15,7 @@ from ..jit import kernel_jit
 from . import checks
 from .checks import PX_END, QTY_END
 
-__all__ = ["TOKEN_SOURCES", "blank", "decimal", "key", "levels", "same", "skip", "whole"]
+__all__ = ["TOKEN_SOURCES", "blank", "decimal", "key", "levels", "same", "skip", "stream", "whole"]
 
 TOKEN_SOURCES = (__file__, checks.__file__)
 """Files whose text ends up in these functions; part of the key of every kernel that calls them."""
@@ -23,6 +23,7 @@ TOKEN_SOURCES = (__file__, checks.__file__)
 _EXACT = 2**53
 _POWER = np.array([float(10**k) for k in range(19)])
 _TRUE, _FALSE = np.frombuffer(b"true", np.uint8), np.frombuffer(b"false", np.uint8)
+_DEPTH = np.frombuffer(b"depth", np.uint8)
 
 
 @kernel_jit(*TOKEN_SOURCES)
@@ -141,6 +142,31 @@ def key(buf, i):
     if name == 0 or buf[i] != 58:
         return 0, -1
     return name, blank(buf, i + 1)
+
+
+@kernel_jit(*TOKEN_SOURCES)
+def stream(buf, i):
+    """A stream's name, i at its opening quote: position after the closing quote or -1, whether it is plain @depth.
+
+    Plain: `<symbol>@depth` or `<symbol>@depth@<digit>...`, and so neither partial nor RPI depth.
+    """
+    if buf[i] != 34:
+        return -1, False
+    i += 1
+    marks, plain = 0, False
+    while buf[i] != 34:
+        c = buf[i]
+        if c < 32 or c > 126 or c == 92:
+            return -1, False
+        i += 1
+        if c == 64:
+            marks += 1
+            if marks == 1:
+                after = same(buf, i, _DEPTH, 0, 5)
+                plain = after != -1 and (buf[after] == 64 or buf[after] == 34)
+            else:
+                plain = plain and marks == 2 and 48 <= buf[i] <= 57
+    return i + 1, plain
 
 
 @kernel_jit(*TOKEN_SOURCES)

@@ -166,7 +166,11 @@ class DictBook:
         held = max(local_ns, self.local_ns)  # what a reader thinks the time is
         data = message.get("data", message)
         stream = message.get("stream", "")
-        depth = data.get("e") == "depthUpdate" and "rpiDepth" not in stream and not re.search(r"@depth\d", stream)
+        depth = (
+            data.get("e") == "depthUpdate"
+            and "rpiDepth" not in stream
+            and not re.search(r"@depth(5|10|20)(@|$)", stream)
+        )
         if "lastUpdateId" in data and "e" not in data:
             taken = self._snapshot(data, held)
         else:

@@ -45,8 +45,13 @@ class BinanceBook:
         self._partial = PartialBook()
         self._partial_stream: str | None = None
 
-    def diff(self, diff: DepthDiff, local_ns: int) -> Verdict:
-        """Take the next diff, and write its rows if it is to be applied."""
+    def diff(self, diff: DepthDiff, local_ns: int, *, counted: bool = False) -> Verdict:
+        """Take the next diff, and write its rows if it is to be applied.
+
+        Parameters
+        ----------
+        counted : it was held before, and counted then if it is held again
+        """
         verdict = self.sequence.judge(diff)
         if verdict is Verdict.APPLY:
             if not self._by_diffs:
@@ -59,9 +64,9 @@ class BinanceBook:
             # Where partial depth still is the book, that one has no gap.
             if self._by_diffs or self._partial_stream is None:
                 self._rows.one(GAP, diff.exch_ns, local_ns, 0.0, 0.0)
-            self.depth["depth_after_gap"] += 1
+            self.depth["depth_after_gap"] += not counted
         elif verdict is Verdict.HELD:
-            self.depth[self._unused] += 1
+            self.depth[self._unused] += not counted
         return verdict
 
     def hold(self, held: Sequence[RawDiff], last_id: int, exch_ns: int) -> None:
@@ -101,7 +106,7 @@ class BinanceBook:
         if not self._by_diffs:
             self._base = bid, ask
         for diff in held:
-            if self.diff(diff, local_ns) is Verdict.APPLY:
+            if self.diff(diff, local_ns, counted=True) is Verdict.APPLY:
                 self.depth["depth_replayed"] += 1
 
     def takes_partial(self, stream: str) -> str | None:

@@ -114,6 +114,20 @@ def test_a_break_drops_depth_until_the_next_snapshot_and_replays_what_that_lacks
     assert parser.depth["depth_replayed"] == 1
 
 
+def test_a_snapshot_from_before_the_gap_does_not_count_the_held_diffs_again():
+    parser, rows = feed(
+        [
+            BOOK,
+            usdm(100, 105, 99, [["98.0", "1"]]),
+            usdm(120, 130, 119, [["97.0", "1"]]),
+            usdm(131, 140, 130, [["96.0", "1"]]),
+            *([snap(107, [["95.0", "1"]], [["102.0", "1"]])] * 3),
+        ]
+    )
+    assert parser.depth["depth_after_gap"] == 2
+    assert kinds(rows)[-1] == GAP
+
+
 def test_the_breaking_diff_itself_is_kept_for_the_next_snapshot():
     late = usdm(120, 130, 119, [["97.0", "1"]])
     _, rows = feed([BOOK, usdm(100, 105, 99), late, snap(125, [["95.0", "1"]], [["102.0", "1"]])])

@@ -21,6 +21,8 @@ from feature_repo.market.binance_lines import BinanceLines
 
 from .binance_oracle import SYMBOLS, DictBook, RowBook, damage, session
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 PLAIN = sys.maxsize
 BOOKS = {

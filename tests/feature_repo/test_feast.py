@@ -24,6 +24,8 @@ from feature_repo.store import REPO_DIR, WINDOW_TTL_NS, feast_root, open_store
 
 from .store_table import make_table, some_candidates
 
+pytestmark = pytest.mark.slow
+
 ROOT = REPO_DIR.parent
 US = pa.timestamp("us", tz="UTC")
 

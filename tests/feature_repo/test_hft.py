@@ -27,6 +27,8 @@ from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
 from .replay import dict_book, replay
 from .small_tape import SEEN, START, rows, small
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 

@@ -21,6 +21,8 @@ from reports.tape_picture import check_target, draw_tape
 from .small_tape import START, rows, small
 from .walk_oracle import random_tape
 
+pytestmark = pytest.mark.slow
+
 MS = 1_000_000
 
 

@@ -22,6 +22,8 @@ from feature_repo.market.tape import read_tape, to_hftbacktest
 from .binance_messages import BOOK, T0, record, trade
 from .replay import dict_book, replay
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 STEP_NS = 100 * MS_NS
 SAME = ["ev", "exch_ts", "local_ts", "px", "qty"]

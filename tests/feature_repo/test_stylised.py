@@ -18,6 +18,8 @@ from feature_repo.market.walk_stats import Series, autocorrelation, mean_r2, r2,
 
 from .walk_oracle import PlainWalk, plain_r2, plain_returns, random_tape
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(__file__).parents[3] / "shared" / "data"
 TICK = 0.01
 

@@ -21,6 +21,8 @@ from feature_repo.market.tardis_scan import LineScanner
 
 from .tardis_plain import BOOK, QUOTES, START_US, TICKER, TRADES, book_header, line, plain_rows
 
+pytestmark = pytest.mark.slow
+
 HEADERS = {
     "trades": TRADES,
     "liquidations": TRADES,

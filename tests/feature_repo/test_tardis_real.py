@@ -30,7 +30,10 @@ from .tardis_plain import BOOK, QUOTES, TRADES, plain_rows
 DATA = Path(__file__).parents[3] / "shared" / "data" / "binance_usdm_ethusdt"
 PACE_NS = 100_000_000
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real recording is not at {DATA}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"the real recording is not at {DATA}"),
+]
 
 
 def kinds(rows: np.ndarray) -> np.ndarray:

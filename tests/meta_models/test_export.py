@@ -22,6 +22,8 @@ from meta_models.fit import FitConfig, NotEnoughData, fit_model
 from meta_models.walk_forward import spans_of
 from tests.meta_models.learnable import SMALL, make
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made():

@@ -13,6 +13,8 @@ from meta_models.lit import OptimConfig, predict_logit
 from meta_models.walk_forward import spans_of
 from tests.meta_models.learnable import SMALL, make
 
+pytestmark = pytest.mark.slow
+
 CONFIG = replace(SMALL, optim=OptimConfig(lr=1e-2, accelerator="cpu"), inner_folds=3)
 
 

@@ -9,6 +9,8 @@ import torch
 from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net, predict_logit
 from meta_models.nets.tcn import TCN, TCNConfig
 
+pytestmark = pytest.mark.slow
+
 CPU = OptimConfig(epochs=2, min_steps=1, batch=64, accelerator="cpu")
 N = 400
 

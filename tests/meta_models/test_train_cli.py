@@ -23,6 +23,8 @@ from meta_models.labels import LABEL_DTYPE
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from tests.meta_models.learnable import T0, make
 
+pytestmark = pytest.mark.slow
+
 N = 420
 FEE = FeeTier("regular", 2.0, 5.0)
 

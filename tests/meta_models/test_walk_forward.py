@@ -15,6 +15,8 @@ from meta_models.walk_forward import Origin, walk_forward
 from runtime.bundle import load_bundle
 from tests.meta_models.learnable import SMALL, make
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = Origin("ETHUSDT-SIM", "simulated", True, FeeTier("regular", 2.0, 5.0))
 # Bundles are for the catalogue's 24 channels and windows of 20 to 100.
 CONFIG = replace(SMALL, net=replace(SMALL.net, C=24))

@@ -25,6 +25,8 @@ from .gate_builders import TICK, TS, candidate, market_row, window
 from .test_shadow import FEE, MS, ONE, Script, orders, rally
 from .test_shadow_labels import best_quotes, random_tape
 
+pytestmark = pytest.mark.slow
+
 TEN = Instrument("binance_coinm", "ETHUSD_PERP", 0.01, 1.0, 8, inverse=True, contract_value=10.0)
 HUNDRED = replace(TEN, contract_value=100.0)
 BASE_USD = ORDER.base_size_usd

@@ -199,9 +199,9 @@ def _burst(rng, cfg, st, out, n, px, qty, count, d, forced, seconds):
 
 @_jit
 def _child(rng, cfg, st, out, n, px, qty, count):
-    """Mechanism FLOW: a piece of a large parent order, answered by makers but for the share ``edge``."""
+    """Mechanism FLOW: a piece of a large parent order, answered by makers but for a share that goes with ``edge``."""
     lots = _lots(rng, cfg.child_eth, 0.5)
-    answer = int(np.rint((1.0 - cfg.edge) * lots))
+    answer = int(np.rint((1.0 - cfg.edge * cfg.unanswered) * lots))
     return _taker(rng, cfg, st, out, n, px, qty, count, st.ep_side, lots, answer, st.ep_forced)
 
 

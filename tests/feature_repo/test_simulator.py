@@ -1,9 +1,6 @@
-"""The simulated tape: a consistent book, honest labels, and an edge that is where it is said to be."""
+"""The simulated tape: a consistent book, honest labels, the same bytes however it is asked for."""
 
 from __future__ import annotations
-
-import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,16 +21,19 @@ from feature_repo.events import (
     TRADE,
 )
 from feature_repo.instruments import SIMULATED_SYMBOL, instrument
-from feature_repo.market import sim_book, sim_kernel, sim_script
-from feature_repo.market.simulator import SimConfig, _simulate
+from feature_repo.market import sim_book, simulator
+from feature_repo.market.simulator import MECHANISMS, SimConfig, Simulation
+
+pytestmark = pytest.mark.slow
 
 START_NS = 1_767_571_200_000_000_000  # 2026-01-05
 SECOND_NS = 1_000_000_000
+HOUR_NS = 3_600 * SECOND_NS
 
 
 @pytest.fixture(scope="module")
 def tape():
-    return simulate_tape(seed=7, hours=0.5)
+    return simulate_tape(seed=7, hours=0.75)
 
 
 @pytest.fixture(scope="module")
@@ -48,86 +48,66 @@ def kinds(events):
 
 @pytest.fixture(scope="module")
 def day():
-    """Mark prices once a second (float64 [86400]) and the log of stages of one day."""
-    rows, log = _simulate(seed=11, hours=24.0, start_ns=START_NS, config=SimConfig())
-    return _mids(rows, 86_400), log
+    """Rows of a day and a half, without an edge."""
+    return simulate_tape(seed=11, hours=36, edge=0.0).events
 
 
-def _mids(events, seconds):
-    # The mark price is the mid, every few seconds: enough for moves over a minute.
+def _marks(events, every_s):
+    """Mids by the mark price, which is the mid every few seconds."""
     marks = events[(events["ev"] & np.uint64(KIND_MASK)) == FUNDING]
     at = (marks["exch_ts"] - START_NS) / SECOND_NS
-    return np.interp(np.arange(seconds), at, marks["px"])
+    return np.interp(np.arange(0, at[-1], every_s), at, marks["px"])
 
 
-def _forward_bps(mids, t_ns, seconds=60):
-    at = ((t_ns - START_NS) // SECOND_NS).astype(int)
-    at = at[at + seconds < len(mids)]
-    return at, (mids[at + seconds] / mids[at] - 1.0) * 1e4
+def test_same_arguments_same_bytes_and_others_differ(events):
+    assert simulate_tape(seed=7, hours=0.75).events.tobytes() == events.tobytes()
+    for other in ({"seed": 8}, {"edge": 0.9}, {"mechanism": "book"}, {"rate": 51}, {"start": "2026-01-06"}):
+        changed = simulate_tape(**{"seed": 7, "hours": 0.75} | other).events
+        assert changed.tobytes() != events.tobytes(), other
 
 
-def test_same_seed_same_bytes_and_another_differs(events):
-    assert simulate_tape(seed=7, hours=0.5).events.tobytes() == events.tobytes()
-    assert simulate_tape(seed=8, hours=0.5).events.tobytes() != events.tobytes()
+@pytest.mark.parametrize("rows", [1_300, 7_001, 1_000_000])
+def test_chunks_of_any_size_are_the_same_tape(events, rows, monkeypatch):
+    monkeypatch.setattr(simulator, "_CHUNK", rows)
+    stream = Simulation(seed=7, hours=0.75)
+    parts = list(stream.chunks())
+    assert max(map(len, parts)) <= rows
+    assert min(map(len, parts)) > 0
+    assert np.concatenate(parts).tobytes() == events.tobytes()
+    assert b"".join(part.tobytes() for part in stream.chunks()) == events.tobytes()  # again from the beginning
 
 
-def test_a_tape_says_that_it_is_simulated(tape):
-    assert (tape.venue, tape.symbol) == ("simulated", SIMULATED_SYMBOL)
-    assert tape.simulated
-    assert tape.manifest["simulated"] is True
-    assert tape.manifest["seed"] == 7
-    assert tape.manifest["gaps"] == 0
-    assert tape.manifest["clock_offset_ns"] == 0
-    assert tape.manifest["rows"] == len(tape.events) == sum(tape.manifest["counts"].values())
-    assert set(tape.manifest["planted_edge"]) == {"description", "informed_pushes", "stages", "parameters"}
+def test_a_short_tape_is_the_beginning_of_a_long_one(events):
+    short = simulate_tape(seed=7, hours=0.2).events
+    assert events[: len(short)].tobytes() == short.tobytes()
+    assert events["local_ts"][len(short)] >= START_NS + 720 * SECOND_NS
 
 
-def test_times_rise_and_messages_are_contiguous(events):
-    local, exch = events["local_ts"], events["exch_ts"]
-    new = np.flatnonzero(np.diff(local) != 0) + 1
-    assert (np.diff(local) >= 0).all()
-    assert (np.diff(exch[np.r_[0, new]]) > 0).all()
-    assert (exch[1:] == exch[:-1])[np.diff(local) == 0].all()
-    delay_ms = (local - exch) / 1e6
-    assert delay_ms.min() >= 5.0
-    assert 5.2 < np.median(delay_ms) < 7.0
-    assert delay_ms.max() > 15.0  # spikes
-    assert START_NS <= exch[0] < START_NS + SECOND_NS
-    assert local[-1] < START_NS + 1800 * SECOND_NS
-    assert local[-1] > START_NS + 1795 * SECOND_NS
+def test_days_are_hours_and_state_continues_over_midnight(day):
+    """Nothing of a day's end is lost at midnight: rows, prices, book and activity run on."""
+    assert simulate_tape(seed=11, days=1.5, edge=0.0).events.tobytes() == day.tobytes()
+    midnight = START_NS + 24 * HOUR_NS
+    cut = int(np.searchsorted(day["local_ts"], midnight))
+    around = day[cut - 200 : cut + 200]
+    kinds = around["ev"] & np.uint64(KIND_MASK)
+    assert not np.isin(kinds, (DEPTH_CLEAR, DEPTH_SNAPSHOT)).any()  # the book is not opened anew
+    assert np.diff(around["local_ts"]).max() < 3 * SECOND_NS
+    marks = day[(day["ev"] & np.uint64(KIND_MASK)) == FUNDING]
+    moves = np.abs(np.diff(np.log(marks["px"])))
+    at = int(np.searchsorted(marks["local_ts"], midnight))
+    assert moves[at - 2 : at + 2].max() <= np.quantile(moves, 0.999)
+    funding = marks["fval"]
+    assert np.abs(np.diff(funding)).max() < 2e-5  # slow things too: no reset of the premium
+    settlement = marks["ival"][at - 1 : at + 1]
+    assert settlement.tolist() == [midnight, midnight + 8 * HOUR_NS]
+    minute = np.bincount((day["local_ts"] - START_NS) // (60 * SECOND_NS))
+    assert 0.3 < minute[1_440:1_450].mean() / minute[1_430:1_440].mean() < 3.0
 
 
-def test_every_kind_is_there_with_its_flags(events, kinds):
-    assert set(kinds) >= {DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, FUNDING, LIQUIDATION}
-    side = events["ev"] & np.uint64(BUY | SELL)
-    processors = events["ev"] & np.uint64(LOCAL | EXCH)
-    own = np.isin(kinds, (LIQUIDATION, FUNDING))
-    assert (processors[own] == 0).all()
-    assert (processors[~own] == LOCAL | EXCH).all()
-    assert np.isin(side[kinds != FUNDING], (BUY, SELL)).all()
-    funding = events[kinds == FUNDING]
-    assert (funding["ival"] % (8 * 3600 * SECOND_NS) == 0).all()
-    assert (funding["ival"] > funding["exch_ts"]).all()
-    assert (np.abs(funding["fval"]) < 1e-3).all()
-    assert len(funding) == pytest.approx(600, abs=3)
-    rate = len(events) / 1800
-    assert 15 < rate < 120
-
-
-def test_prices_are_ticks_and_sizes_are_lots(events, kinds):
-    facts = instrument("simulated", SIMULATED_SYMBOL)
-    assert (1 / facts.tick, 1 / facts.lot) == pytest.approx((sim_book.TICKS, sim_book.LOTS))
-    ticks, lots = np.round(events["px"] / facts.tick), np.round(events["qty"] / facts.lot)
-    # Equal to the last bit to what a parser makes of "3500.01", so that prices serve as keys.
-    assert (ticks / 100.0 == events["px"]).all()
-    assert (lots / 1000.0 == events["qty"]).all()
-    assert (events["qty"][np.isin(kinds, (TRADE, DEPTH_SNAPSHOT, LIQUIDATION))] > 0).all()
-
-
-def test_the_book_is_deep_and_never_crossed_and_trades_print_at_its_best(events, kinds):
+def test_the_book_is_sound_and_deep_and_trades_print_at_its_best(events, kinds):
     book = {BUY: {}, SELL: {}}
     best = {BUY: max, SELL: min}
-    n = min(len(events), 40_000)
+    n = 40_000
     for i in range(n):
         row, kind = events[i], kinds[i]
         side = int(row["ev"]) & (BUY | SELL)
@@ -145,83 +125,146 @@ def test_the_book_is_deep_and_never_crossed_and_trades_print_at_its_best(events,
             assert px == top
             assert qty <= book[hit][top]
         if i + 1 == n or events[i + 1]["local_ts"] != row["local_ts"]:
-            assert len(book[BUY]) >= 25
-            assert len(book[SELL]) >= 25
+            assert len(book[BUY]) >= 20
+            assert len(book[SELL]) >= 20
             assert max(book[BUY]) < min(book[SELL])
 
 
-def test_a_liquidation_comes_with_the_trades_that_it_causes(events, kinds):
+def test_times_rise_and_messages_are_contiguous(events):
+    local, exch = events["local_ts"], events["exch_ts"]
+    new = np.flatnonzero(np.diff(local) != 0) + 1
+    assert (np.diff(local) >= 0).all()
+    assert (np.diff(exch[np.r_[0, new]]) > 0).all()
+    assert (exch[1:] == exch[:-1])[np.diff(local) == 0].all()
+    delay_ms = (local - exch) / 1e6
+    assert delay_ms.min() >= 5.0
+    assert 5.2 < np.median(delay_ms) < 7.0
+    assert delay_ms.max() > 15.0  # spikes
+    assert START_NS <= exch[0] < START_NS + SECOND_NS
+    assert local[-1] < START_NS + 2_700 * SECOND_NS
+    assert local[-1] > START_NS + 2_695 * SECOND_NS
+
+
+def test_every_kind_is_there_with_its_flags(events, kinds):
+    assert set(kinds) == {DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, FUNDING, LIQUIDATION}
+    side = events["ev"] & np.uint64(BUY | SELL)
+    processors = events["ev"] & np.uint64(LOCAL | EXCH)
+    own = np.isin(kinds, (LIQUIDATION, FUNDING))
+    assert (processors[own] == 0).all()
+    assert (processors[~own] == LOCAL | EXCH).all()
+    assert np.isin(side[kinds != FUNDING], (BUY, SELL)).all()
+    funding = events[kinds == FUNDING]
+    assert (funding["ival"] % (8 * HOUR_NS) == 0).all()
+    assert (funding["ival"] > funding["exch_ts"]).all()
+    assert (np.abs(funding["fval"]) < 1e-3).all()
+    assert len(funding) == pytest.approx(900, abs=3)
+
+
+def test_prices_are_ticks_and_sizes_are_lots(events, kinds):
+    facts = instrument("simulated", SIMULATED_SYMBOL)
+    assert (1 / facts.tick, 1 / facts.lot) == pytest.approx((sim_book.TICKS, sim_book.LOTS))
+    ticks, lots = np.round(events["px"] / facts.tick), np.round(events["qty"] / facts.lot)
+    # Equal to the last bit to what a parser makes of "3500.01", so that prices serve as keys.
+    assert (ticks / 100.0 == events["px"]).all()
+    assert (lots / 1000.0 == events["qty"]).all()
+    assert (events["qty"][np.isin(kinds, (TRADE, DEPTH_SNAPSHOT, LIQUIDATION))] > 0).all()
+
+
+def test_a_liquidation_comes_with_the_trades_that_it_causes(day):
+    kinds = day["ev"] & np.uint64(KIND_MASK)
     forced = np.flatnonzero(kinds == LIQUIDATION)
-    assert len(forced) > 0
-    for i in forced:
-        same = (events["local_ts"] == events["local_ts"][i]) & (kinds == TRADE)
-        assert events["qty"][same].sum() == pytest.approx(events["qty"][i])
-        assert (events["ev"][same] & np.uint64(BUY | SELL) == events["ev"][i] & np.uint64(BUY | SELL)).all()
-
-
-def test_the_spread_is_mostly_a_tick_or_a_few(events, kinds):
-    bids, asks, spreads = {}, {}, []
-    for i in range(min(len(events), 20_000)):
-        side = asks if int(events["ev"][i]) & SELL else bids
-        if kinds[i] in (DEPTH, DEPTH_SNAPSHOT):
-            side[events["px"][i]] = events["qty"][i]
-            if events["qty"][i] == 0:
-                del side[events["px"][i]]
-        if i > 100 and events["local_ts"][i + 1] != events["local_ts"][i]:
-            spreads.append(round((min(asks) - max(bids)) * 100))
-    assert np.median(spreads) <= 2
-    assert np.mean(np.array(spreads) <= 5) > 0.9
+    assert len(forced) > 200
+    for i in forced[:200]:
+        near = slice(i + 1, i + 40)
+        same = (day["local_ts"][near] == day["local_ts"][i]) & (kinds[near] == TRADE)
+        assert day["qty"][near][same].sum() == pytest.approx(day["qty"][i])
+        assert (day["ev"][near][same] & np.uint64(BUY | SELL) == day["ev"][i] & np.uint64(BUY | SELL)).all()
 
 
 def test_a_day_is_lively_but_no_crash(day):
-    mids, _ = day
-    five = np.diff(np.log(mids[::300])) * 1e4
-    daily = five.std() * np.sqrt(288)
-    assert 300 < daily < 1_200
-    minute = np.abs(np.diff(np.log(mids[::60])) * 1e4)
+    mids = _marks(day, 300)
+    daily_bps = np.diff(np.log(mids)).std() * 1e4 * np.sqrt(288)
+    assert 150 < daily_bps < 800
+    minute = np.abs(np.diff(np.log(_marks(day, 60))))
     slow = np.convolve(minute, np.ones(30) / 30, "valid")
-    assert np.percentile(slow, 90) / np.percentile(slow, 10) > 1.3  # volatility comes in stretches
-    assert np.abs(np.log(mids / mids[0])).max() < 0.2
+    assert np.percentile(slow, 90) / np.percentile(slow, 10) > 1.5  # volatility comes in stretches
+    assert np.abs(np.log(mids / mids[0])).max() < 0.25
 
 
-def test_the_planted_edge_is_there_and_noise_has_none(day):
-    mids, log = day
-    real = log[(log["informed"] > 0) & (log["t1_ns"] - log["t0_ns"] > 2 * SECOND_NS)]
-    at, moved = _forward_bps(mids, real["t0_ns"])
-    won = moved * real["side"][: len(at)]
-    assert len(won) > 60
-    assert won.mean() > 25.0
-    assert (won > 0).mean() > 0.9
-    fake = log[log["episode"] == 1]
-    at, moved = _forward_bps(mids, fake["t0_ns"])
-    lost = moved * fake["side"][: len(at)]
-    assert len(lost) > 60
-    assert abs(lost.mean()) < 10.0
+def test_hours_differ_and_hand_overs_are_busy(day):
+    hours = np.bincount((day["local_ts"][day["local_ts"] < START_NS + 24 * HOUR_NS] - START_NS) // HOUR_NS)
+    assert hours[13:15].mean() > 1.3 * hours[2:6].mean()
+    assert hours[7:9].mean() > 1.1 * hours[2:6].mean()
 
 
-def test_all_episodes_occur_and_without_edge_none_is_real(day):
-    _, log = day
-    assert set(log["episode"]) == set(range(len(sim_script.EPISODES)))
-    _, flat = _simulate(seed=11, hours=6.0, start_ns=START_NS, config=replace(SimConfig(), edge=0.0))
-    assert len(flat) > 50
-    assert not flat["informed"].any()
+@pytest.mark.parametrize(
+    ("rate", "hours", "most"), [(20, 24.0, 2.2), (50, 24.0, 1.6), (300, 6.0, 1.6), (1_000, 2.0, 1.6)]
+)
+def test_the_rate_is_what_was_asked_for(rate, hours, most):
+    stream = Simulation(seed=5, hours=hours, rate=rate, edge=0.0, start="2026-01-05T09:00")
+    rows = sum(len(part) for part in stream.chunks())
+    # Activity differs from hour to hour and has its own weather; what moves the price sets a floor.
+    assert 0.6 < rows / (hours * 3_600) / rate < most
 
 
-def test_the_kernel_and_the_script_agree_on_columns():
-    names = [re.sub(r"_(BPS|S|ETH|MIN)(?=_|$)", "", c.upper()) for c in sim_script.COLUMNS]
-    assert [getattr(sim_kernel, n) for n in names] == list(range(len(names)))
-    assert sim_script.EPISODES[sim_kernel.FALSE_START].name == "false_start"
-    assert sim_script.EPISODES[sim_kernel.STOP_RUN].name == "stop_run"
+def test_a_tape_says_that_it_is_simulated_and_how_it_was_made(tape):
+    assert (tape.venue, tape.symbol) == ("simulated", SIMULATED_SYMBOL)
+    assert tape.simulated
+    manifest = tape.manifest
+    assert manifest["simulated"] is True
+    assert (manifest["sources"], manifest["bad_rows"], manifest["clock_offset_ns"]) == ([], {}, 0)
+    assert manifest["gaps"] == 0
+    assert manifest["rows"] == len(tape.events) == sum(manifest["counts"].values())
+    asked = {k: manifest[k] for k in ("seed", "hours", "edge", "mechanism", "rate")}
+    assert asked == {"seed": 7, "hours": 0.75, "edge": 1.0, "mechanism": "flow", "rate": 50.0}
+    assert manifest["planted_edge"]["description"].startswith("SIMULATED")
+    assert set(manifest["planted_edge"]) == {"description", "episodes", "parameters"}
+
+
+def test_a_stream_tells_the_same_as_a_tape(tape):
+    stream = Simulation(seed=7, hours=0.75)
+    for _ in stream.chunks():
+        pass
+    assert (stream.venue, stream.symbol, stream.simulated) == (tape.venue, tape.symbol, True)
+    told = stream.facts()
+    assert {k: tape.manifest[k] for k in told} == told
 
 
 def test_progress_ends_at_one():
-    seen = []
-    simulate_tape(seed=1, hours=0.4, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == 1.0
+    for make in (simulate_tape, lambda **k: list(Simulation(**k).chunks())):
+        seen = []
+        make(seed=1, hours=0.4, progress=seen.append)
+        assert seen == sorted(seen)
+        assert seen[-1] == 1.0
 
 
-@pytest.mark.parametrize("bad", [{"seed": -1}, {"hours": 0.0}, {"hours": float("nan")}, {"start": "yesterday"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"seed": -1},
+        {"hours": 0.0},
+        {"hours": float("nan")},
+        {"hours": 745.0},
+        {"hours": None, "days": 0},
+        {"hours": 1.0, "days": 1.0},
+        {"edge": -0.1},
+        {"edge": 1.1},
+        {"edge": float("nan")},
+        {"mechanism": "magic"},
+        {"rate": 19},
+        {"rate": 5_001},
+        {"rate": float("nan")},
+        {"start": "yesterday"},
+    ],
+)
 def test_bad_arguments_are_named(bad):
-    with pytest.raises(InputError):
-        simulate_tape(**{"hours": 0.05} | bad)
+    name = next(k for k in reversed(bad) if bad[k] is not None)
+    for make in (simulate_tape, Simulation):
+        with pytest.raises(InputError, match=name):
+            make(**{"hours": 0.05} | bad)
+
+
+def test_defaults_are_a_day_and_the_full_edge_of_the_first_mechanism():
+    stream = Simulation()
+    assert (stream.hours, stream.edge, stream.mechanism) == (24.0, 1.0, MECHANISMS[0])
+    assert stream.config == SimConfig()

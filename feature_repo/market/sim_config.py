@@ -85,17 +85,19 @@ class SimConfig:
 
 
 _PER_RATE = {
-    **dict.fromkeys(("trades", "pulls"), 0.7),
-    "fleeting": 0.8,
+    "trades": 0.2,
+    "trade_eth": 0.1,
+    "pulls": 0.5,
+    "pull_eth": -0.05,
+    "fleeting": 0.7,
     "fleeting_s": -0.3,
     "fleeting_queues": 0.08,
-    **dict.fromkeys(("trade_eth", "pull_eth"), -0.15),
     **dict.fromkeys(("evens", "children", "steers", "tail_trades"), 0.4),
     **dict.fromkeys(("tail_eth", "child_eth", "steer_eth"), -0.2),
     "gap_ticks": -0.2,
     "burst_queues": 0.1,
 }
-"""How parameters go with the rate: with n times the orders, each 1 / sqrt(n) as large, the price moves as before."""
+"""How parameters go with the rate: count x size**2 of what moves the price, in gaps, stays as it was."""
 
 
 def kernel_parameters(config: SimConfig, *, edge: float, mechanism: int, rate: float) -> np.void:
@@ -106,7 +108,7 @@ def kernel_parameters(config: SimConfig, *, edge: float, mechanism: int, rate: f
         values[name] *= scale**power
     # The rows that orders and best quotes leave are fixed; deeper levels make up the rest.
     values["levels"] = max(scale**0.6, 1.0)
-    rest = rate - 8.0 - 24.0 * scale**0.75
+    rest = rate - 8.0 - 24.0 * scale**0.6
     values["refreshes"] = max(rest, 2.0) / (values["levels"] * 1.15)
     # Activity is 1 on average: what is not excited by orders (Hawkes 1971) or by bursts comes of itself.
     values["rest_heat"] = 1.0 - config.branch_fast - config.branch_slow

@@ -20,23 +20,18 @@ SHOWN = {
     "next_r2_100ms": "R2 on the OFI of the window before, 0.1 s",
     "next_r2_1s": "the same, 1 s",
     "one_tick_share": "time at a spread of one tick",
-    "std_1s_bps": "return std, 1 s, bps",
     "std_10s_bps": "return std, 10 s, bps",
-    "std_60s_bps": "return std, 60 s, bps",
     "kurtosis_1s": "excess kurtosis, 1 s",
     "kurtosis_10s": "excess kurtosis, 10 s",
     "abs_acf_1s": "autocorrelation of the size of 1 s returns, lag 1 s",
-    "abs_acf_10s": "lag 10 s",
     "abs_acf_60s": "lag 60 s",
     "sign_acf_1": "autocorrelation of trade signs, lag 1",
-    "sign_acf_10": "lag 10",
     "sign_acf_100": "lag 100",
     "sign_exponent": "its power of the lag",
     "branching": "branching ratio of orders",
     "rows_per_s": "rows a second",
     "orders_per_s": "market orders a second",
     "depth_best": "best level, ETH",
-    "depth_top5": "best five levels, ETH",
 }
 PUBLISHED = {
     "within_r2_10s": "0.65 [1]",
@@ -49,7 +44,7 @@ COLUMNS = {
     "quiet, edge 0": {"edge": 0.0},
     "quiet, edge 1, flow": {"edge": 1.0},
     "quiet, edge 1, book": {"edge": 1.0, "mechanism": "book"},
-    "rate 1000, edge 0": {"edge": 0.0, "rate": 1_000, "hours": 2.0, "start": "2026-01-05T07:00"},
+    "rate 1000, edge 0": {"edge": 0.0, "rate": 1_000},
 }
 
 

@@ -61,7 +61,7 @@ def _own(trained: Trained, matrix: Matrix, mechanism: str, fee: FeeTier) -> Judg
     asked = np.flatnonzero(np.isin(trained.result.fold_of, [f.k for f in trained.result.folds if f.bundle_path]))
     labels = trained.file.labels[asked]
     return Judged(
-        f"{mechanism}, as trained (test folds)",
+        f"{mechanism}, test folds",
         mechanism,
         mechanism,
         labels["ts_ns"],
@@ -110,4 +110,4 @@ def _other(manifest: dict, bundle_path: Path, mine: str, other: str, fee: FeeTie
     allowed = [
         decide_all([gate] * len(candidates), candidates, x, found, market, session)["allow"] for gate in (guards, model)
     ]
-    return Judged(f"{other}, never seen ({hours:g} h)", mine, other, ts, p, labels["y"], labels["net_bps"], *allowed)
+    return Judged(f"{other}, never seen", mine, other, ts, p, labels["y"], labels["net_bps"], *allowed)

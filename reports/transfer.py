@@ -115,8 +115,7 @@ def transfer_table(metrics: Mapping) -> Table:
             f"{r['judged']:,}",
             number(r["base_rate"], ".3f"),
             interval_text(r["auc"], ".3f"),
-            f"{number(r['brier'], '.4f')} ({number(r['brier_base'], '.4f')})",
-            number(r["ece"], ".3f"),
+            f"{number(r['brier'], '.3f')} / {number(r['brier_base'], '.3f')}",
             f"{r['none_trades']:,}",
             interval_text(r["none_net_bps"]),
             f"{r['model_trades']:,}",
@@ -126,8 +125,8 @@ def transfer_table(metrics: Mapping) -> Table:
     )
     return Table(
         "SIMULATED: trained on one mechanism, judged on both",
-        ("judged on", "n", "base", "AUC", "Brier (base)", "ECE", "trades", "no model", "trades", "model"),
-        (False, *(True,) * 9),
+        ("judged on", "n", "base", "AUC", "Brier / base", "trades", "no model", "trades", "model"),
+        (False, *(True,) * 8),
         rows,
         ("",) * len(rows),
         "profile B, label exit, each candidate on its own, net bps with 95 % intervals (10 min blocks); "

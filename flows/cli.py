@@ -229,7 +229,9 @@ def shadow(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(
-            f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}", first["msg"], "Give another value"
+            f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}",
+            first["msg"].removeprefix("Input should be "),
+            "Give another value",
         ) from None
     if parameters.tape is not None and not parameters.tape.exists():
         # Before the server starts: a typing error should not take ten seconds to tell.

@@ -55,10 +55,8 @@ def test_without_an_edge_nobody_knows_which_barrier_comes_first(mechanism):
         assert proof.drift.high > -0.4, (place, str(proof.drift))
 
 
-@pytest.mark.parametrize(
-    "mechanism",
-    [pytest.param("flow", marks=pytest.mark.long), pytest.param("book", marks=pytest.mark.slow)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_with_an_edge_the_last_windows_know(mechanism):
     for place in PLACES:
         proof = _proof(place, 1, 1.0, mechanism)

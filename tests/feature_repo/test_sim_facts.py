@@ -80,7 +80,7 @@ def _mids(windows: np.ndarray) -> np.ndarray:
     return np.log((windows["bid"][:, 0] + windows["ask"][:, 0]) / 2) * 1e4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flow_can_be_foretold_and_the_price_cannot():
     """Signed volume goes on for minutes; the mid that follows has no part in it (Lillo and Farmer 2004)."""
     sums = []

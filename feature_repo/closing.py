@@ -6,23 +6,18 @@ numbers, so that equal mids are equal.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from . import book, streaming
-from .book import value_of_top, walk_bps
+from .book import ASKS, BIDS, best_key, best_quantity
 from .constants import SECOND_NS, WINDOW_NS
+from .depth import value_of_top, walk_bps
 from .jit import kernel_jit
 from .state import SECOND_COLUMNS
-from .streaming import extremes, median, rank, replace_sorted, sum_ring, z_score
+from .streaming import median, rank, replace_sorted, slide_extremes, sum_ring, z_score
 
-__all__ = ["SOURCES", "close_window"]
+__all__ = ["close_window"]
 
-_here = Path(__file__)
-SOURCES = (__file__, book.__file__, streaming.__file__, str(_here.with_name("state.py")))
-"""Every file whose text is inside the compiled ``close_window``."""
-_jit = kernel_jit(*SOURCES)
+_jit = kernel_jit(__file__)
 
 _HOUR_NS = 3600 * SECOND_NS
 _PER_S = SECOND_NS // WINDOW_NS
@@ -41,19 +36,17 @@ def _mid(s, half):
 @_jit
 def _book_fields(s, F, I, x, m):
     """Spread, depth, microprice and slippage at t_k; returns the mid in half ticks."""
-    bk, bq = I[s.o_bk : s.o_bk + s.cap], F[s.o_bq : s.o_bq + s.cap]
-    ak, aq = I[s.o_ak : s.o_ak + s.cap], F[s.o_aq : s.o_aq + s.cap]
-    half = bk[s.nb - 1] - ak[s.na - 1]
+    bid, ask = best_key(s, I, BIDS), best_key(s, I, ASKS)
+    half = bid - ask
     mid = _mid(s, half)
     m.mid = mid
-    m.bid, m.ask = _mid(s, 2 * bk[s.nb - 1]), _mid(s, -2 * ak[s.na - 1])
-    m.bid_qty, m.ask_qty = bq[s.nb - 1], aq[s.na - 1]
+    m.bid, m.ask = _mid(s, 2 * bid), _mid(s, -2 * ask)
+    m.bid_qty, m.ask_qty = best_quantity(s, F, I, BIDS), best_quantity(s, F, I, ASKS)
     m.spread_bps = (m.ask - m.bid) / mid * 1e4
-    below = value_of_top(bk, bq, s.nb, 5, s.inv, s.tick, s.contract)
-    above = value_of_top(ak, aq, s.na, 5, s.inv, s.tick, s.contract)
+    below, above = value_of_top(s, F, I, BIDS, 5), value_of_top(s, F, I, ASKS, 5)
     m.depth_top5 = below + above
-    m.slip_buy_bps = walk_bps(ak, aq, s.na, s.base_usd, mid, s.inv, s.tick, s.contract)
-    m.slip_sell_bps = walk_bps(bk, bq, s.nb, s.base_usd, mid, s.inv, s.tick, s.contract)
+    m.slip_buy_bps = walk_bps(s, F, I, ASKS, s.base_usd, mid)
+    m.slip_sell_bps = walk_bps(s, F, I, BIDS, s.base_usd, mid)
     x[7] = m.spread_bps
     x[8] = m.depth_top5
     x[9] = (below - above) / (below + above)
@@ -127,8 +120,10 @@ def _roll_second(s, F):
     F[at + 5] = np.inf
     s.c_q = s.c_pd = s.c_pdd = s.c_vol = s.c_lb = s.c_ls = 0.0
     s.c_min = np.inf
+    second = s.p_sec
     for age in range(1, s.n_sec):
-        at = s.o_sec + (s.p_sec - age) % s.n_sec * SECOND_COLUMNS
+        second = second - 1 if second > 0 else s.n_sec - 1
+        at = s.o_sec + second * SECOND_COLUMNS
         if age < s.n_vwap:
             s.c_q += F[at]
             s.c_pd += F[at + 1]
@@ -146,12 +141,14 @@ def _roll_second(s, F):
 def _path_fields(s, I, half, x, m):
     """Returns, volatility, range and drift of the mid; ``run`` windows lie behind without a break of the book."""
     mids = I[s.o_mid : s.o_mid + s.n_mid]
+    before, within = I[s.o_ext : s.o_ext + 4], I[s.o_range : s.o_range + 4]
     m.high = m.low = np.nan
     if s.run > 1:
-        low, high = extremes(mids, s.p_mid, min(s.run - 1, s.n_ext))
-        m.low, m.high = _mid(s, low), _mid(s, high)
+        m.high, m.low = _mid(s, before[0]), _mid(s, before[2])
     mids[s.p_mid] = half
     s.p_mid = (s.p_mid + 1) % s.n_mid
+    slide_extremes(before, mids, s.p_mid, s.run, s.n_ext)
+    slide_extremes(within, mids, s.p_mid, s.run, s.n_range)
     if s.run > 1:
         if half != s.prev_half:
             I[s.o_rv + s.p_rv] = np.int64(np.rint(min(np.log(half / s.prev_half) ** 2, _MOST_SQUARE) * _SQUARE_UNIT))
@@ -163,7 +160,7 @@ def _path_fields(s, I, half, x, m):
     x[20] = np.sqrt(s.rv_sum / _SQUARE_UNIT) * 1e4
     if s.run > _PER_S:
         x[22] = np.log(half / mids[(s.p_mid - 1 - _PER_S) % s.n_mid]) * 1e4
-    low, high = extremes(mids, s.p_mid, min(s.run, s.n_range))
+    high, low = within[0], within[2]
     if high > low:
         x[23] = (2.0 * half - low - high) / (high - low)
 
@@ -226,7 +223,8 @@ def close_window(s, F, I, t, row, m):
     row : float32 [24]; zeros if the row is not valid
     m : record MARKET_DTYPE
     """
-    x = np.zeros(24)
+    x = F[s.o_x : s.o_x + 24]
+    x[:] = 0.0
     m.t_ns = t
     half = 0
     s.drift_w *= s.drift_decay

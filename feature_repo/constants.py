@@ -44,6 +44,7 @@ class EngineDefaults:
     """Windows and memories of the 100 ms feature engine."""
 
     warm_up_s: int = 60  # of valid book before a row is valid
+    silence_s: int = 60  # without a book event: the book is not trusted until the next one
     z_half_life_s: float = 300.0
     z_clip: float = 8.0
     median_s: int = 300  # rolling medians of spread and depth

@@ -1,11 +1,13 @@
 """Compiled kernels and where their machine code is kept.
 
 numba stamps a cached kernel with the time and size of its own file only: an edit in a helper of another file would go
-unseen. Here the cache folder is named by a hash of every source that ends up inside the kernel.
+unseen. Here the cache folder is named by a hash of the file and of all that it imports from this project, directly or
+not: helpers and constants end up inside the kernel.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import tempfile
@@ -17,18 +19,20 @@ from typing import Any
 import numba
 from numba.core import config
 
-__all__ = ["cache_folder", "kernel_jit"]
+__all__ = ["cache_folder", "kernel_jit", "sources_of"]
+
+_ROOT = Path(__file__).resolve().parents[1]
 
 
-def kernel_jit(*sources: str | Path, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator ``@njit(cache=True)`` whose cache is keyed by the text of ``sources``.
+def kernel_jit(file: str, *, nogil: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator ``@njit(cache=True)`` whose cache is keyed by the text of the sources.
 
     Parameters
     ----------
-    sources : the file of the kernel and the files of every jitted function it calls, directly or not
+    file : of the kernel, ``__file__``
     nogil : other threads run meanwhile, for kernels that share nothing with them
     """
-    folder = str(cache_folder(*sources))
+    folder = str(cache_folder(*sources_of(Path(file))))
 
     def decorate(function: Callable[..., Any]) -> Any:
         # numba fixes the folder when the function is decorated; other packages keep their own setting.
@@ -42,13 +46,39 @@ def kernel_jit(*sources: str | Path, nogil: bool = False) -> Callable[[Callable[
     return decorate
 
 
+@cache
+def sources_of(file: Path) -> frozenset[Path]:
+    """A file of this project and those that it imports, directly or not."""
+    seen: set[Path] = set()
+    left = [file.resolve()]
+    while left:
+        source = left.pop()
+        if source not in seen:
+            seen.add(source)
+            left += _imports(source)
+    return frozenset(seen)
+
+
+@cache
+def _imports(source: Path) -> list[Path]:
+    """Files that one names in ``from ... import ...``, where they are this project's."""
+    out = []
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.ImportFrom):
+            folder = source.parents[node.level - 1] if node.level else _ROOT
+            module = folder.joinpath(*(node.module or "").split("."))
+            named = [module.with_suffix(".py"), *(module / f"{alias.name}.py" for alias in node.names)]
+            out += [path for path in named if path.is_file()]
+    return out
+
+
 def cache_folder(*sources: str | Path) -> Path:
     """An existing, writable folder for the machine code made from these sources.
 
     Below ``$NUMBA_CACHE_DIR``, else the user's cache folder, else (unwritable home) a private temporary folder.
     """
     digest = hashlib.sha256()
-    for source in sorted(Path(s) for s in sources):
+    for source in sorted(map(Path, sources)):
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
     folder = _base() / digest.hexdigest()[:16]

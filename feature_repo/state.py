@@ -14,10 +14,31 @@ from .constants import ORDER, SECOND_NS, SIGNAL, WINDOW_NS, EngineDefaults
 from .errors import InputError
 from .instruments import Instrument
 
-__all__ = ["BOOK_LEVELS", "REJECTIONS", "STATE_DTYPE", "EngineState", "allocate"]
+__all__ = [
+    "BLOCK",
+    "BREAKS",
+    "FAR_FREE",
+    "FAR_LEVELS",
+    "HEAD",
+    "LARGEST",
+    "NEAR_TICKS",
+    "NO_LEVEL",
+    "REJECTIONS",
+    "STATE_DTYPE",
+    "EngineState",
+    "allocate",
+]
 
-BOOK_LEVELS = 16_384
-"""Levels kept per side. When a side is full, the farthest quarter of it is dropped."""
+NEAR_TICKS = 16_384
+"""Ticks a side that are kept as an array around the best price; see book.py."""
+FAR_LEVELS = 16_384
+"""Levels a side that may lie beyond them. When more do, the farthest quarter is dropped."""
+LARGEST = 1e15
+"""Ticks of a price, and units of a quantity, beyond which an event is refused."""
+BLOCK = 64
+"""Ticks whose levels are counted together, so that an empty stretch is skipped."""
+HEAD = 5  # whole numbers that book.py keeps of a side
+NO_LEVEL, FAR_FREE = np.int64(-(2**62)), np.int64(-(2**62) - 1)  # no key of a level: prices end at 1e15 ticks
 
 REJECTIONS = (
     "unknown_kind",
@@ -33,18 +54,31 @@ REJECTIONS = (
 )
 """Why an event was not applied; the order is that of the counters."""
 
+BREAKS = (
+    "gap",  # the sequence broke
+    "crossed",  # best bid at or above best ask once a message was complete
+    "emptied",  # a side without levels
+    "silence",  # no book event for EngineDefaults.silence_s
+)
+"""Why a good book ceased to be good; the order is that of the counters."""
+
 # int64 and float64 fields of the record, in groups: sizes and offsets, settings, and what changes.
-_SIZES = "cap n_ofi n_cvd n_med n_vwap n_vol n_liq n_lat n_sec n_rv n_range n_ext n_mid n_reg"
-_OFFSETS_F = "o_bq o_aq o_top o_z o_ofi o_cvd o_spr o_spr_sorted o_dep o_dep_sorted o_sec o_reg o_reg_sorted"  # floats
-_OFFSETS_I = "o_bk o_ak o_topk o_mid o_rv o_rej"
-_SETTINGS_I = "warm_ns bar_ns atr_n hours"
-_SETTINGS_F = (
-    "tick inv contract z_floor z_decay z_clip drift_decay drift_z w1 w2 w3 budget_ms tau_ns base_usd sigma_floor"
+_SIZES = "n_near n_far n_ofi n_cvd n_med n_vwap n_vol n_liq n_lat n_sec n_rv n_range n_ext n_mid n_reg"
+_OFFSETS_F = (  # of blocks of floats
+    "o_near o_far o_top o_now o_x o_z o_ofi o_cvd o_spr o_spr_sorted o_dep o_dep_sorted o_sec o_reg o_reg_sorted"
+)
+_OFFSETS_I = "o_head o_count o_far_key o_topk o_now_key o_mid o_range o_ext o_rv o_rej o_brk"
+_SETTINGS_I = "warm_ns silence_ns bar_ns atr_n hours far_shift"
+_SETTINGS_F = " ".join(
+    (
+        "tick inv per_tick most_px contract z_floor z_decay z_clip drift_decay drift_z w1 w2 w3",
+        "budget_ms tau_ns base_usd sigma_floor",
+    )
 )
 _CLOCK_I = (
     "started t_next last_local m_local m_exch dirty synced book_ok valid_since newest_exch quote_exch windows run"
 )
-_BOOK_I = "nb na top_nb top_na"
+_BOOK_I = "top_nb top_na"
 _RINGS_I = "p_ofi p_cvd p_med p_sec p_rv p_mid p_reg n_spr n_dep n_reg_seen rv_sum"
 _FLOW_F = "w_ofi w_ofi3 w_dv w_vol w_pd w_pdd w_lb w_ls dv1 dv2 anchor"
 _CLOSED_F = "c_q c_pd c_pdd c_vol c_lb c_ls c_min"
@@ -101,13 +135,16 @@ class EngineState:
         self.scalars[:], self.floats[:], self.ints[:] = arrays["scalars"], arrays["floats"], arrays["ints"]
 
 
-def allocate(instrument: Instrument, config: EngineDefaults, *, book_levels: int = BOOK_LEVELS) -> EngineState:
-    """An empty state for one symbol."""
+def allocate(
+    instrument: Instrument, config: EngineDefaults, *, near_ticks: int = NEAR_TICKS, far_levels: int = FAR_LEVELS
+) -> EngineState:
+    """An empty state for one symbol; both sizes are powers of two, at least ``BLOCK`` ticks."""
     scalars = np.zeros(1, STATE_DTYPE)
     s = scalars[0]
     _settle(s, instrument, config)
     per_s = SECOND_NS // WINDOW_NS
-    s["cap"] = book_levels
+    s["n_near"], s["n_far"] = near_ticks, 2 * far_levels
+    s["far_shift"] = 64 - int(s["n_far"]).bit_length() + 1
     s["n_ofi"] = config.ofi_roll_ms * 1_000_000 // WINDOW_NS
     s["n_cvd"] = config.cvd_change_ms * 1_000_000 // WINDOW_NS
     s["n_med"] = config.median_s * per_s
@@ -119,8 +156,10 @@ def allocate(instrument: Instrument, config: EngineDefaults, *, book_levels: int
     s["n_mid"] = max(s["n_range"], s["n_ext"] + 1, per_s + 1)
     s["n_reg"] = config.regime_s
     floats = {
-        **dict.fromkeys(("o_bq", "o_aq"), book_levels),
-        "o_top": 6,
+        "o_near": 2 * s["n_near"],
+        "o_far": 2 * s["n_far"],
+        **dict.fromkeys(("o_top", "o_now"), 6),
+        "o_x": 24,
         "o_z": 12,
         "o_ofi": s["n_ofi"],
         "o_cvd": s["n_cvd"],
@@ -129,11 +168,15 @@ def allocate(instrument: Instrument, config: EngineDefaults, *, book_levels: int
         **dict.fromkeys(("o_reg", "o_reg_sorted"), s["n_reg"]),
     }
     ints = {
-        **dict.fromkeys(("o_bk", "o_ak"), book_levels),
-        "o_topk": 6,
+        "o_head": 2 * HEAD,
+        "o_count": 2 * s["n_near"] // BLOCK,
+        "o_far_key": 2 * s["n_far"],
+        **dict.fromkeys(("o_topk", "o_now_key"), 6),
         "o_mid": s["n_mid"],
+        **dict.fromkeys(("o_range", "o_ext"), 4),
         "o_rv": s["n_rv"],
         "o_rej": len(REJECTIONS),
+        "o_brk": len(BREAKS),
     }
     state = EngineState(scalars, np.zeros(_lay_out(s, floats)), np.zeros(_lay_out(s, ints), np.int64))
     for name, length in (("o_spr", "n_med"), ("o_dep", "n_med"), ("o_reg", "n_reg")):
@@ -142,6 +185,8 @@ def allocate(instrument: Instrument, config: EngineDefaults, *, book_levels: int
     delays = state.floats[s["o_sec"] : s["o_sec"] + s["n_sec"] * SECOND_COLUMNS].reshape(-1, SECOND_COLUMNS)
     delays[:, SECOND_COLUMNS - 1] = np.inf
     s["c_min"] = np.inf
+    state.ints[s["o_far_key"] : s["o_far_key"] + 2 * s["n_far"]] = FAR_FREE
+    state.ints[s["o_head"] + 1 : s["o_head"] + 2 * HEAD : HEAD] = NO_LEVEL  # the best keys
     return state
 
 
@@ -160,6 +205,8 @@ def _settle(s: np.void, instrument: Instrument, config: EngineDefaults) -> None:
     s["tick"] = instrument.tick
     # Dividing whole numbers gives the very double that the decimal price parses to; multiplying by 0.01 may not.
     s["inv"] = inverse_tick if inverse_tick > 0 and abs(inverse_tick * instrument.tick - 1.0) < 1e-9 else 0.0
+    s["per_tick"] = s["inv"] or 1.0 / instrument.tick
+    s["most_px"] = LARGEST * instrument.tick
     s["contract"] = instrument.face_value
     s["z_floor"] = instrument.lot
     s["z_decay"] = 0.5 ** (WINDOW_NS / SECOND_NS / config.z_half_life_s)
@@ -171,7 +218,7 @@ def _settle(s: np.void, instrument: Instrument, config: EngineDefaults) -> None:
     s["tau_ns"] = config.latency_ewma_s * SECOND_NS
     s["base_usd"] = ORDER.base_size_usd
     s["sigma_floor"] = instrument.tick / 4.0
-    s["warm_ns"] = config.warm_up_s * SECOND_NS
+    s["warm_ns"], s["silence_ns"] = config.warm_up_s * SECOND_NS, config.silence_s * SECOND_NS
     s["bar_ns"] = config.atr_bar_s * SECOND_NS
     s["atr_n"] = config.atr_bars
     s["hours"] = sum(1 << hour for low, high in config.handover_hours_utc for hour in range(low, high))

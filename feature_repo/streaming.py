@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import kernel_jit
+from .memory_move import move
 
-__all__ = ["extremes", "median", "rank", "replace_sorted", "sum_ring", "z_score"]
+__all__ = ["median", "rank", "replace_sorted", "slide_extremes", "sum_ring", "z_score"]
 
 _jit = kernel_jit(__file__)
 
@@ -66,21 +67,17 @@ def replace_sorted(ordered, n, old, new):
         if new == new:
             into = _lower(ordered, n, new)
             if into > out:
-                for i in range(out, into - 1):
-                    ordered[i] = ordered[i + 1]
-                ordered[into - 1] = new
+                into -= 1
+                move(ordered, out, out + 1, into - out)
             else:
-                for i in range(out, into, -1):
-                    ordered[i] = ordered[i - 1]
-                ordered[into] = new
+                move(ordered, into + 1, into, out - into)
+            ordered[into] = new
             return n
-        for i in range(out, n - 1):
-            ordered[i] = ordered[i + 1]
+        move(ordered, out, out + 1, n - 1 - out)
         return n - 1
     if new == new:
         into = _lower(ordered, n, new)
-        for i in range(n, into, -1):
-            ordered[i] = ordered[i - 1]
+        move(ordered, into + 1, into, n - into)
         ordered[into] = new
         return n + 1
     return n
@@ -123,16 +120,27 @@ def sum_ring(ring):
 
 
 @_jit
-def extremes(ring, position, count):
-    """Least and greatest of the ``count`` int64 values that end before ``position`` of a ring; count >= 1."""
+def slide_extremes(memory, ring, position, run, span):
+    """Take the newest value into the least and greatest of the last ``min(run, span)`` ones.
+
+    Parameters
+    ----------
+    memory : int64 [4]: greatest value, for how many more values it counts, and the same of the least
+    ring : int64 [n], n >= span; the newest value lies before ``position``
+    run : values of the present sequence, the newest included; 1 starts anew
+    """
     n = len(ring)
-    first = position - count
-    low = high = ring[position - 1 if position > 0 else n - 1]
-    for i in range(max(first, 0), position):
-        low = min(low, ring[i])
-        high = max(high, ring[i])
-    if first < 0:
-        for i in range(n + first, n):
-            low = min(low, ring[i])
-            high = max(high, ring[i])
-    return low, high
+    new = ring[position - 1 if position > 0 else n - 1]
+    for part in range(2):
+        sign = 1 - 2 * part
+        memory[2 * part + 1] -= 1
+        if run == 1 or sign * new >= sign * memory[2 * part]:
+            memory[2 * part], memory[2 * part + 1] = new, span
+        elif memory[2 * part + 1] == 0:
+            best = new
+            for age in range(min(run, span)):
+                value = ring[position - 1 - age if position > age else n + position - 1 - age]
+                if age == 0 or sign * value > sign * best:
+                    best = value
+                    memory[2 * part + 1] = span - age
+            memory[2 * part] = best

@@ -52,6 +52,7 @@ class FeatureWindow:
         self._rows = np.zeros((_ROOM, len(CHANNELS)), np.float32)
         self._market = np.zeros(_ROOM, MARKET_DTYPE)
         self._quotes = np.zeros(_ROOM, QUOTE_DTYPE)
+        self._step = self._engine.stepper(self._rows, self._market, self._quotes)
         # Each row is written twice, T apart, so that the last T always lie in one piece.
         self._history = np.zeros((2 * T, len(CHANNELS)), np.float32)
         self._last = np.zeros(1, MARKET_DTYPE)
@@ -64,7 +65,12 @@ class FeatureWindow:
         An event that cannot be used (see ``rejected``) changes nothing but its counter.
         """
         # The bytes of the row as they lie: assigning a record field by field takes longer than the kernel.
-        self.update(np.frombuffer(e, EVENT_DTYPE))
+        row = np.frombuffer(e, np.uint8)
+        used, closed, _ = self._step(row, 0)
+        if closed:
+            self._keep(closed)
+            if not used:
+                self.update(row.view(EVENT_DTYPE))
 
     def update(self, events: np.ndarray) -> None:
         """Take in EVENT_DTYPE [n], in local_ts order."""

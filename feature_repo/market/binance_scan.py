@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import constants, events
 from ..constants import MS_NS
 from ..events import BUY, DEPTH, DEPTH_BBO, EXCH, LOCAL, SELL, TRADE
 from ..jit import kernel_jit
-from . import sequence
 from .checks import PX_END, QTY_END
-from .json_tokens import TOKEN_SOURCES, blank, decimal, key, levels, same, skip, stream, whole
+from .json_tokens import blank, decimal, key, levels, same, skip, stream, whole
 from .sequence import BookState
 
 __all__ = [
@@ -56,7 +54,6 @@ HELD_BYTES = 50
 LOCAL_END = 2**62
 """No local_ts reaches the year 2116, and every difference of two times fits."""
 
-_SOURCES = (__file__, events.__file__, constants.__file__, sequence.__file__, *TOKEN_SOURCES)
 _FAR_NS = 86_400_000 * MS_NS
 _MS_END = 10**14
 _SEEN = LOCAL | EXCH
@@ -77,7 +74,7 @@ _TICKER_NEEDS = _S | _B | _A | _BQ | _AQ
 _TRADE_NEEDS = _T | _S | _P | _Q | _M | _ID
 
 
-@kernel_jit(*_SOURCES)
+@kernel_jit(__file__)
 def _time_ns(stamp, local_ns):
     """Exchange time in ns of a stamp in ms or us; -1 if it is far from local_ns or does not fit."""
     if stamp < 9 * 10**12:
@@ -89,14 +86,14 @@ def _time_ns(stamp, local_ns):
     return exch_ns if -_FAR_NS < local_ns - exch_ns < _FAR_NS else -1
 
 
-@kernel_jit(*_SOURCES)
+@kernel_jit(__file__)
 def _row(ints, floats, n, ev, exch_ns, local_ns, px, qty):
     ints[n, 0], ints[n, 1], ints[n, 2] = ev, exch_ns, local_ns
     floats[n, 3], floats[n, 4] = px, qty
     ints[n, 5], ints[n, 6], ints[n, 7] = 0, 0, 0
 
 
-@kernel_jit(*_SOURCES)
+@kernel_jit(__file__)
 def _event(buf, i):
     """The value of field e: kind, position after it or -1."""
     if buf[i] != 34:
@@ -113,7 +110,7 @@ def _event(buf, i):
     return _NO_KIND, -1
 
 
-@kernel_jit(*_SOURCES)
+@kernel_jit(__file__)
 def _line(buf, i, local_ns, symbol, ints, floats, state, held):
     """One message, i at its opening brace: position after its newline, -1: it is for the parser, -2: no row is left.
 
@@ -306,7 +303,7 @@ def _line(buf, i, local_ns, symbol, ints, floats, state, held):
     return i
 
 
-@kernel_jit(*_SOURCES, nogil=True)
+@kernel_jit(__file__, nogil=True)
 def scan(buf, limit, digits, unit_ns, symbol, ints, floats, state, held):
     """Read lines from ``state[POS]`` on while they are plain ones.
 

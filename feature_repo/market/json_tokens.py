@@ -12,13 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import kernel_jit
-from . import checks
 from .checks import PX_END, QTY_END
 
-__all__ = ["TOKEN_SOURCES", "blank", "decimal", "key", "levels", "same", "skip", "stream", "whole"]
+__all__ = ["blank", "decimal", "key", "levels", "same", "skip", "stream", "whole"]
 
-TOKEN_SOURCES = (__file__, checks.__file__)
-"""Files whose text ends up in these functions; part of the key of every kernel that calls them."""
 
 _EXACT = 2**53
 _POWER = np.array([float(10**k) for k in range(19)])
@@ -26,7 +23,7 @@ _TRUE, _FALSE = np.frombuffer(b"true", np.uint8), np.frombuffer(b"false", np.uin
 _DEPTH = np.frombuffer(b"depth", np.uint8)
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def same(buf, i, text, start, end):
     """Position after ``text[start:end]`` if it stands at i, else -1. Never reads past the first difference."""
     for k in range(start, end):
@@ -36,14 +33,14 @@ def same(buf, i, text, start, end):
     return i
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def blank(buf, i):
     while buf[i] == 32:
         i += 1
     return i
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def whole(buf, i):
     """A JSON integer of at most 18 digits at i: value, position after it or -1."""
     value, start = 0, i
@@ -59,7 +56,7 @@ def whole(buf, i):
     return value, i
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def decimal(buf, i):
     """A quoted decimal, i at its opening quote: value, position after the closing quote or -1."""
     if buf[i] != 34:
@@ -102,7 +99,7 @@ def decimal(buf, i):
     return mantissa / _POWER[places], i + 1
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def skip(buf, i):
     """Position after a number, plain string, true or false that nobody reads, or -1."""
     c = buf[i]
@@ -120,7 +117,7 @@ def skip(buf, i):
     return whole(buf, i)[1]
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def key(buf, i):
     """A field's name of one or two letters and its colon, i at the opening quote.
 
@@ -144,7 +141,7 @@ def key(buf, i):
     return name, blank(buf, i + 1)
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def stream(buf, i):
     """A stream's name, i at its opening quote: position after the closing quote or -1, whether it is plain @depth.
 
@@ -169,7 +166,7 @@ def stream(buf, i):
     return i + 1, plain
 
 
-@kernel_jit(*TOKEN_SOURCES)
+@kernel_jit(__file__)
 def levels(buf, i, floats, n):
     """Levels ``[["px","qty"],...]`` at i, written from row n on: position after them, rows then; -1: odd, -2: full."""
     if buf[i] != 91:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import events as _events
 from ..events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, EXCH, FUNDING, LIQUIDATION, LOCAL, SELL, TRADE
 from ..jit import kernel_jit
 
@@ -23,7 +22,6 @@ __all__ = [
     "LOTS",
     "MAX_LEVELS",
     "MIN_LEVELS",
-    "SOURCES",
     "TICKS",
     "chase",
     "even_out",
@@ -37,8 +35,7 @@ __all__ = [
     "repair",
 ]
 
-SOURCES = (__file__, _events.__file__)
-_jit = kernel_jit(*SOURCES)
+_jit = kernel_jit(__file__)
 
 TICKS, LOTS = 100.0, 1000.0
 """Ticks per unit of quote currency and lots per base unit."""

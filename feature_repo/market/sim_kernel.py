@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import kernel_jit
-from . import sim_book
 from .sim_book import (
     EV_FORCED,
     EV_FUNDING,
@@ -30,7 +29,7 @@ from .sim_book import (
 
 __all__ = ["BOOK", "FLOW", "LOG_DTYPE", "MARGIN", "METAORDERS", "STATE_DTYPE", "run"]
 
-_jit = kernel_jit(__file__, *sim_book.SOURCES)
+_jit = kernel_jit(__file__)
 
 SECOND, MINUTE = 1_000_000_000, 60_000_000_000
 MARGIN = 512  # rows that one message may need at most

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import kernel_jit
-from . import tardis_lines
 from .tardis_lines import (
     BOOK_SIDE,
     DAY_US,
@@ -34,7 +33,7 @@ from .tardis_lines import (
 
 __all__ = ["LineScanner"]
 
-_jit = kernel_jit(__file__, tardis_lines.__file__)
+_jit = kernel_jit(__file__)
 
 _ID_BYTES = 64
 _TIME_DIGITS = 16

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from feature_repo import own_instruments
-from feature_repo.book import value_of_top
 from feature_repo.build import build_features
 from feature_repo.errors import InputError
 from feature_repo.events import KIND_MASK, LIQUIDATION
@@ -267,9 +266,3 @@ def test_a_saved_state_of_another_contract_value_is_refused():
     saved = Engine(COIN, SHORT).state.state_dict()
     with pytest.raises(InputError, match="contract = 10"):
         Engine(replace(COIN, contract_value=100.0), SHORT).state.load_state_dict(saved)
-
-
-def test_depth_by_hand():
-    keys, quantities = np.array([200_000, 300_000], np.int64), np.array([7.0, 25.0])
-    assert value_of_top(keys, quantities, 2, 5, 100.0, 0.01, COIN.face_value) == 32 * 10.0
-    assert value_of_top(keys, quantities, 2, 5, 100.0, 0.01, DOLLAR.face_value) == 32.0

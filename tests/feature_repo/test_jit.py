@@ -8,8 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from feature_repo import engine, jit
-from feature_repo.closing import SOURCES
+from feature_repo import events, jit, kernel
 
 
 def test_an_edited_helper_moves_the_cache(tmp_path):
@@ -22,11 +21,26 @@ def test_an_edited_helper_moves_the_cache(tmp_path):
     assert jit.cache_folder(kernel, helper) != before
 
 
-def test_the_kernel_is_keyed_by_every_file_it_is_made_of():
-    names = {Path(source).name for source in SOURCES}
-    assert names == {"book.py", "closing.py", "state.py", "streaming.py"}
-    folder = Path(engine._process._cache._cache_path)
-    assert folder.is_relative_to(jit.cache_folder(engine.__file__, *SOURCES))
+def test_a_kernel_is_keyed_by_all_that_its_file_imports_from_the_project(tmp_path):
+    (tmp_path / "inner").mkdir()
+    files = {
+        "kernel.py": "import os\nfrom .inner.helper import (\n    f,\n)\nfrom feature_repo.events import BUY\n",
+        "inner/helper.py": "from .. import constants, missing\nfrom numpy import array\n",
+        "constants.py": "from .kernel import g\n",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    own = {tmp_path / name for name in files if name != "unused.py"}
+    assert jit.sources_of(tmp_path / "kernel.py") == own | {Path(events.__file__)}
+
+
+def test_the_engines_kernel_is_keyed_by_its_helpers_and_constants():
+    names = {path.stem for path in jit.sources_of(Path(kernel.__file__))}
+    assert {"kernel", "book", "depth", "closing", "message", "streaming", "state", "constants", "fields"} <= names
+    folder = jit.cache_folder(*jit.sources_of(Path(kernel.__file__)))
+    for made in (kernel.process_holding, kernel.process_releasing):
+        assert Path(made._cache._cache_path).is_relative_to(folder)
 
 
 def test_without_a_writable_home_a_private_temporary_folder_serves():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.streaming import extremes, median, rank, replace_sorted, sum_ring, z_score
+from feature_repo.streaming import median, rank, replace_sorted, slide_extremes, sum_ring, z_score
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
@@ -41,14 +41,16 @@ def test_rolling_median_and_rank(values):
         assert rank(ordered, n, 5.0) == expected
 
 
-@given(st.lists(st.integers(-50, 50), min_size=1, max_size=30), st.data())
-@settings(deadline=None, max_examples=60)
-def test_extremes_of_the_last_values_of_a_ring(values, data):
-    ring = np.array(values, np.int64)
-    position = data.draw(st.integers(0, len(ring) - 1))
-    count = data.draw(st.integers(1, len(ring)))
-    last = [values[(position - 1 - i) % len(values)] for i in range(count)]
-    assert extremes(ring, position, count) == (min(last), max(last))
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 19)), min_size=1, max_size=120), st.integers(1, 9))
+@settings(deadline=None, max_examples=80)
+def test_sliding_extremes_of_an_unbroken_sequence(values, span):
+    """A break, one value in twenty, starts the sequence anew."""
+    memory, ring, sequence = np.zeros(4, np.int64), np.zeros(11, np.int64), []
+    for i, (value, draw) in enumerate(values):
+        sequence = [value] if draw == 0 else [*sequence, value]
+        ring[i % 11] = value
+        slide_extremes(memory, ring, (i + 1) % 11, len(sequence), span)
+        assert (memory[0], memory[2]) == (max(sequence[-span:]), min(sequence[-span:]))
 
 
 @given(VALUES)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .constants import ENGINE, EngineDefaults
+from .errors import InputError
+from .events import EVENT_DTYPE
 from .instruments import Instrument
 from .kernel import process_holding, process_releasing
 from .state import BREAKS, REJECTIONS, allocate
@@ -77,6 +79,9 @@ class Engine:
 
 def _bytes(events: np.ndarray) -> np.ndarray:
     """Read-only uint8 view: to numba, arrays that can be written are a signature of their own; compile one only."""
-    view = events.view(np.uint8)
+    if events.dtype != EVENT_DTYPE or events.ndim != 1:
+        got = f"events of {events.dtype.name} {events.shape}"
+        raise InputError(got, "EVENT_DTYPE [n]", "Build the rows with events.EVENT_DTYPE")
+    view = np.ascontiguousarray(events).view(np.uint8)
     view.flags.writeable = False
     return view

@@ -43,11 +43,24 @@ def z_score(memory, x, decay, floor, clip):
 
 @_jit
 def _lower(values, n, x):
-    """First place in sorted ``values[:n]`` that is not below ``x``."""
+    """How many of sorted ``values[:n]`` are below ``x``."""
     low, high = 0, n
     while low < high:
         middle = (low + high) >> 1
         if values[middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@_jit
+def _upper(values, n, x):
+    """How many of sorted ``values[:n]`` are not above ``x``."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] <= x:
             low = middle + 1
         else:
             high = middle
@@ -96,11 +109,8 @@ def rank(ordered, n, x):
     """Share of sorted ``ordered[:n]`` below ``x``, equals counted half; 0.5 for none."""
     if n == 0:
         return 0.5
-    less = _lower(ordered, n, x)
-    equal = less
-    while equal < n and ordered[equal] == x:
-        equal += 1
-    return (less + 0.5 * (equal - less)) / n
+    less, within = _lower(ordered, n, x), _upper(ordered, n, x)
+    return 0.5 * (less + within) / n
 
 
 @_jit

@@ -15,6 +15,8 @@ from .table import QUOTE_DTYPE
 __all__ = ["FeatureWindow"]
 
 _ROOM = 256  # rows a kernel call may write before the history takes them over
+_BYTE = np.dtype(np.uint8)
+_NO_EVENT = np.frombuffer(b"", _BYTE)
 
 
 class FeatureWindow:
@@ -56,16 +58,23 @@ class FeatureWindow:
         # Each row is written twice, T apart, so that the last T always lie in one piece.
         self._history = np.zeros((2 * T, len(CHANNELS)), np.float32)
         self._last = np.zeros(1, MARKET_DTYPE)
-        self._counts = np.zeros(2, np.int64)  # rows closed, valid rows in an unbroken sequence
-        self._none = np.zeros(0, EVENT_DTYPE)
+        self._closed = self._unbroken = 0  # rows closed, and valid ones without a break up to the last
 
     def update_from_event(self, e: np.void | np.ndarray) -> None:
         """Take in one event: an EVENT_DTYPE scalar or an array with one row.
 
         An event that cannot be used (see ``rejected``) changes nothing but its counter.
+
+        Raises
+        ------
+        InputError
+            When it is anything else.
         """
+        if type(e) is not np.void or not (e.dtype is EVENT_DTYPE or e.dtype == EVENT_DTYPE):
+            self.update(_one_row(e))
+            return
         # The bytes of the row as they lie: assigning a record field by field takes longer than the kernel.
-        row = np.frombuffer(e, np.uint8)
+        row = np.frombuffer(e, _BYTE)
         used, closed, _ = self._step(row, 0)
         if closed:
             self._keep(closed)
@@ -85,24 +94,24 @@ class FeatureWindow:
         """Close the windows that end at or before ``now_ns``: no event before it is still to come."""
         closed = _ROOM
         while closed == _ROOM:
-            _, closed, _ = self._engine.process(self._none, self._rows, self._market, self._quotes, now_ns=int(now_ns))
+            _, closed, _ = self._step(_NO_EVENT, int(now_ns))
             self._keep(closed)
 
     def _keep(self, closed: int) -> None:
         """Move the rows just closed into the history."""
         for i in range(closed):
-            at = int(self._counts[0] % self.T)
+            at = self._closed % self.T
             self._history[at] = self._history[at + self.T] = self._rows[i]
-            self._counts[0] += 1
-            self._counts[1] = self._counts[1] + 1 if self._market["valid"][i] else 0
+            self._closed += 1
+            self._unbroken = self._unbroken + 1 if self._market["valid"][i] else 0
         if closed:
             self._last[0] = self._market[closed - 1]
 
     def snapshot(self) -> np.ndarray | None:
         """float32 [T, 24], oldest row first; None until the last T rows are all valid."""
-        if self._counts[1] < self.T:
+        if self._unbroken < self.T:
             return None
-        first = int(self._counts[0] % self.T)
+        first = self._closed % self.T
         return self._history[first : first + self.T].copy()
 
     def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
@@ -116,17 +125,22 @@ class FeatureWindow:
     @property
     def market(self) -> np.void | None:
         """MARKET_DTYPE scalar of the last closed row; None before the first."""
-        return self._last[0].copy() if self._counts[0] else None
+        return self._last[0].copy() if self._closed else None
 
     @property
     def row(self) -> np.ndarray | None:
         """float32 [24], the last closed row, zeros where it is invalid; None before the first."""
-        return self._history[int((self._counts[0] - 1) % self.T)].copy() if self._counts[0] else None
+        return self._history[(self._closed - 1) % self.T].copy() if self._closed else None
 
     @property
     def as_of_ns(self) -> int:
         """t_k of the last closed row, ns UTC; 0 before the first."""
         return int(self._last["t_ns"][0])
+
+    @property
+    def breaks(self) -> dict[str, int]:
+        """How often a good book ceased to be good, by reason."""
+        return self._engine.breaks
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -135,8 +149,7 @@ class FeatureWindow:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that the next rows depend on, as plain arrays; ``np.savez`` takes them without pickle."""
-        own = {"history": self._history.copy(), "last": self._last.copy(), "counts": self._counts.copy()}
-        return self._engine.state.state_dict() | own
+        return self._engine.state.state_dict() | {name: own.copy() for name, own in self._own().items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Go on from a saved state, bit by bit as if never stopped.
@@ -146,13 +159,24 @@ class FeatureWindow:
         InputError
             When it was saved with another T, symbol, configuration or layout.
         """
-        own = {"history": self._history, "last": self._last, "counts": self._counts}
-        for name, mine in own.items():
+        for name, mine in self._own().items():
             theirs = state.get(name)
             if theirs is None or theirs.dtype != mine.dtype or theirs.shape != mine.shape:
                 got = "nothing" if theirs is None else f"{theirs.dtype} {theirs.shape}"
                 do = "Load it into a window of the same T and version, or start afresh"
                 raise InputError(f"saved window state has {got} for {name!r}", f"{mine.dtype} {mine.shape}", do)
         self._engine.state.load_state_dict(state)
-        for name, mine in own.items():
-            mine[...] = state[name]
+        self._history[...], self._last[...] = state["history"], state["last"]
+        self._closed, self._unbroken = map(int, state["counts"])
+
+    def _own(self) -> dict[str, np.ndarray]:
+        counts = np.array([self._closed, self._unbroken], np.int64)
+        return {"history": self._history, "last": self._last, "counts": counts}
+
+
+def _one_row(e: object) -> np.ndarray:
+    """An array of one event; refused if it is none."""
+    if not isinstance(e, np.ndarray) or e.dtype != EVENT_DTYPE or e.size != 1:
+        got = f"{e.dtype.name} {e.shape}" if isinstance(e, np.generic | np.ndarray) else f"a {type(e).__name__}"
+        raise InputError(f"an event that is {got}", "an EVENT_DTYPE scalar or an array of one", "Take a row of a tape")
+    return e.reshape(1)

@@ -1,37 +1,50 @@
-"""The feature engine over a stored tape, beside a bare replay of the same events in hftbacktest."""
+"""The feature engine: in batch, beside a bare replay of the same events in hftbacktest, and one event at a time."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .data import ETHUSDT, WHY_NOT, make_recording
+import numpy as np
+
+from .data import ETHUSDT, WHY_NOT, make_recording, repeated, rows_of
 from .harness import Bench, Took, alternate, in_process, measured, not_measured
 
 __all__ = ["run"]
 
-_NAME = "engine: batch, one core"
-_COPIES = 4
+_BATCH, _RATIO = "engine: batch, one core", "engine: batch, against a bare replay"
+_ONE, _SNAPSHOT = "engine: one event from Python, median", "engine: snapshot, P99"
+_GOALS = {_BATCH: "ours >= 20000000", _RATIO: "ratio >= 2", _ONE: "ours <= 2", _SNAPSHOT: "ours <= 5"}
+_UNITS = {_BATCH: "events/s", _RATIO: "events/s", _ONE: "us", _SNAPSHOT: "us"}
+_EVENTS = 20_000_000
+_SINGLE = 300_000
+_PEER = "hftbacktest, bare replay in steps of 100 ms"
 
 
 def run() -> list[Bench]:
-    """Batch form only."""
+    """Batch, one event, one snapshot."""
     if not ETHUSDT.is_dir():
-        return [not_measured(_NAME, "events/s", WHY_NOT)]
+        return [not_measured(name, _UNITS[name], WHY_NOT, goal=goal) for name, goal in _GOALS.items()]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ethusdt.gz"
-        make_recording(path, _COPIES)
+        make_recording(path, 1)
         (rows, replayed), ((_, ours_s), (_, peer_s)) = in_process("bench_engine:both", path)
+        one, snapshot = in_process("bench_engine:single", path)
+    how = (
+        f"the ETHUSDT recording repeated, in memory: {rows:,} events to rows of features; the peer keeps a book of the "
+        f"{replayed:,} events that it knows and computes nothing; CPU time"
+    )
+    single = f"the first {_SINGLE:,} events of the ETHUSDT recording, one call each, with the clock's own cost"
+    figures = {
+        _BATCH: (rows / ours_s, how, {}),
+        _RATIO: (rows / ours_s, how, {"peer_name": _PEER, "peer": replayed / peer_s}),
+        _ONE: (one, f"FeatureWindow.update_from_event; {single}", {}),
+        _SNAPSHOT: (snapshot, f"FeatureWindow.snapshot, [64, 24], after every 10th of {single}", {}),
+    }
     return [
-        measured(
-            _NAME,
-            rows / ours_s,
-            "events/s",
-            peer_name="hftbacktest, bare replay in steps of 100 ms",
-            peer=replayed / peer_s,
-            how=f"the ETHUSDT recording {_COPIES} times in a row, in memory: {rows:,} events to rows of features; "
-            f"the peer keeps a book of the {replayed:,} events that it knows and computes nothing; CPU time",
-        )
+        measured(name, ours, _UNITS[name], how=what, goal=_GOALS[name], **peer)
+        for name, (ours, what, peer) in figures.items()
     ]
 
 
@@ -41,10 +54,12 @@ def both(path: str) -> tuple[tuple[int, int], list[Took]]:
     from numba import njit
 
     from feature_repo.build import build_features
-    from feature_repo.market.tape import read_tape, to_hftbacktest
+    from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
 
+    events = rows_of(Path(path))
     tape = read_tape(path)
-    events = to_hftbacktest(tape)
+    tape = Tape(tape.venue, tape.symbol, repeated(events, -(-_EVENTS // len(events))), tape.manifest)
+    replayed = to_hftbacktest(tape)
 
     @njit
     def replay(backtest) -> int:
@@ -56,7 +71,7 @@ def both(path: str) -> tuple[tuple[int, int], list[Took]]:
     def peer() -> None:
         asset = (
             BacktestAsset()
-            .data([events])
+            .data([replayed])
             .linear_asset(1.0)
             .constant_order_latency(1_000_000, 1_000_000)
             .risk_adverse_queue_model()
@@ -69,4 +84,25 @@ def both(path: str) -> tuple[tuple[int, int], list[Took]]:
         replay(backtest)
         backtest.close()
 
-    return (len(tape.events), len(events)), alternate([lambda: build_features(tape), peer])
+    return (len(tape.events), len(replayed)), alternate([lambda: build_features(tape), peer])
+
+
+def single(path: str) -> tuple[float, float]:
+    """Median microseconds of one event, and the 99th percentile of one snapshot."""
+    from feature_repo.market.tape import read_tape
+    from feature_repo.window import FeatureWindow
+
+    tape = read_tape(path)
+    window = FeatureWindow(instrument=tape.instrument)
+    events = [tape.events[i] for i in range(_SINGLE)]
+    one, snapshot = np.zeros(_SINGLE), np.zeros(_SINGLE // 10)
+    for i, event in enumerate(events):
+        began = time.perf_counter_ns()
+        window.update_from_event(event)
+        one[i] = time.perf_counter_ns() - began
+        if i % 10 == 9:
+            began = time.perf_counter_ns()
+            window.snapshot()
+            snapshot[i // 10] = time.perf_counter_ns() - began
+    # Before the first snapshot there is nothing to copy.
+    return float(np.median(one)) / 1e3, float(np.percentile(snapshot[len(snapshot) // 2 :], 99)) / 1e3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -29,8 +29,13 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[float], None]]:
         """Yield a callback that takes the fraction done, 0 to 1."""
-        began = time.perf_counter()
-        bar = Progress(
+        with self.together() as begin, begin(name) as advance:
+            yield advance
+
+    @contextmanager
+    def together(self) -> Iterator[Callable[[str], AbstractContextManager[Callable[[float], None]]]]:
+        """Yield what ``stage`` is for stages that run side by side, each in a thread."""
+        bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<28}"),
             BarColumn(bar_width=40),
@@ -40,13 +45,21 @@ class Stages:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        with bar:
-            row = bar.add_task(name, total=1.0)
+        with bars:
+            yield lambda name: self._one(bars, name)
 
-            def advance(fraction: float) -> None:
-                bar.update(row, completed=min(max(fraction, 0.0), 1.0))
+    @contextmanager
+    def _one(self, bars: Progress, name: str) -> Iterator[Callable[[float], None]]:
+        began = time.perf_counter()
+        row = bars.add_task(name, total=1.0)
 
+        def advance(fraction: float) -> None:
+            bars.update(row, completed=min(max(fraction, 0.0), 1.0))
+
+        try:
             yield advance
+        finally:
+            bars.remove_task(row)
         took = time.perf_counter() - began
         self.seconds[name] = self.seconds.get(name, 0.0) + took
         self.console.print(f"[green]done[/] {name:<28} {took:6.1f} s", highlight=False)

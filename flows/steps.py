@@ -14,7 +14,7 @@ from feature_repo.instruments import FEE_TIERS, FeeTier, fee_tier
 from feature_repo.market.stream import MAX_BAD_SHARE
 from feature_repo.paths import data_root
 
-__all__ = ["LabelStep", "fee_of", "fill_store", "make_features", "make_labels", "make_tape"]
+__all__ = ["LabelStep", "contract_of", "fee_of", "fill_store", "make_features", "make_labels", "make_tape"]
 
 Advance = Callable[[float], None]
 
@@ -72,6 +72,22 @@ def make_tape(
         if place in (there, there.parent):  # one of its days must not replace the whole
             return there
     return write_stream(stream, root, progress=progress)
+
+
+def contract_of(source: Path) -> tuple[str, str]:
+    """Venue and symbol of what lies at ``source``, which is read as far as its first rows.
+
+    Raises
+    ------
+    InputError
+        When nothing usable lies there.
+    """
+    from feature_repo.market.tape import StoredTape, open_stream
+
+    stream = open_stream(source)
+    if not isinstance(stream, StoredTape):
+        next(iter(stream.chunks()), None)
+    return stream.venue, stream.symbol
 
 
 def make_features(tape_path: Path, *, progress: Advance | None = None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -155,22 +155,24 @@ class DayFile:
         if known[1] != sha256:
             raise InputError(f"{self.path} was changed: its sha256 is new", "the one in manifest.json", AGAIN)
 
-    def groups(self) -> Iterator[np.ndarray]:
-        """EVENT_DTYPE [n] of each row group, n >= 1, new arrays; one at a time is read."""
+    def groups(self, columns: Sequence[str] = EVENT_DTYPE.names) -> Generator[dict[str, np.ndarray], None, None]:
+        """The columns named, of each row group: read-only arrays [n], n >= 1; one group at a time is read.
+
+        Raises
+        ------
+        InputError
+            When the file cannot be read or has empty cells.
+        """
         try:
             with pq.ParquetFile(self.path) as reader:
                 for k in range(reader.num_row_groups):
-                    table = reader.read_row_group(k, use_threads=False)
+                    table = reader.read_row_group(k, columns=list(columns), use_threads=False)
                     if any(c.null_count for c in table.columns):
                         raise InputError(
                             f"{self.path} has no rows or empty cells", "at least one row, every cell filled", AGAIN
                         )
-                    events = np.empty(table.num_rows, EVENT_DTYPE)
-                    for name in EVENT_DTYPE.names:
-                        events[name] = table[name].to_numpy()
-                    del table
-                    if len(events):
-                        yield events
+                    if table.num_rows:
+                        yield {name: table[name].to_numpy() for name in columns}
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(self.path, error) from error
 

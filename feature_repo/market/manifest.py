@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def _by_name(counts: np.ndarray) -> dict[str, int]:
     return {KIND_NAMES[k]: int(counts[k]) for k in np.flatnonzero(counts).tolist()}
 
 
-def _counts(events: np.ndarray) -> np.ndarray:
+def _counts(events: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
     counts = np.bincount((events["ev"] & np.uint64(KIND_MASK)).astype(np.intp), minlength=KIND_MASK + 1)
     unknown = [k for k in np.flatnonzero(counts).tolist() if k not in KIND_NAMES]
     if unknown:
@@ -53,8 +54,8 @@ class RowFacts:
         self._local_ns = (0, 0)
         self._exch_ns = (0, 0)
 
-    def update(self, events: np.ndarray) -> None:
-        """Take EVENT_DTYPE [n], n >= 1, in the order of the tape.
+    def update(self, events: np.ndarray | Mapping[str, np.ndarray]) -> None:
+        """Take EVENT_DTYPE [n], n >= 1, in the order of the tape; or its columns ev, exch_ts and local_ts by name.
 
         Raises
         ------
@@ -62,13 +63,14 @@ class RowFacts:
             When a row carries a kind that no table knows.
         """
         counts = _counts(events)
-        first_ns, last_ns = int(events["local_ts"][0]), int(events["local_ts"][-1])
+        local = events["local_ts"]
+        first_ns, last_ns = int(local[0]), int(local[-1])
         least, most = int(events["exch_ts"].min()), int(events["exch_ts"].max())
         if self.rows:
             first_ns, least, most = self._local_ns[0], min(least, self._exch_ns[0]), max(most, self._exch_ns[1])
         self._local_ns, self._exch_ns = (first_ns, last_ns), (least, most)
         self.counts += counts
-        self.rows += len(events)
+        self.rows += len(local)
 
     def by_name(self) -> dict[str, int]:
         """Rows of each kind that occurs, by the names of ``events.KIND_NAMES``, in the order of their codes."""

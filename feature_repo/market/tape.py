@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,15 @@ import numpy as np
 from ..errors import InputError
 from ..events import EVENT_DTYPE, KIND_MASK
 from ..instruments import Instrument, instrument
-from .day_files import AGAIN, ROW_GROUP, DayFile
+from .ahead import ahead
+from .day_files import AGAIN, DayFile
 from .manifest import MANIFEST_NAME, SCHEMA, RowFacts, derive_manifest, load_manifest
 from .sources import ACCEPTED
 from .stream import MAX_BAD_SHARE, EventStream
 from .tape_writer import RowOrder, write_stream
 
 __all__ = [
+    "CHUNK",
     "StoredTape",
     "Tape",
     "open_stream",
@@ -37,6 +39,11 @@ __all__ = [
 ]
 
 Advance = Callable[[float], None]
+
+CHUNK = 1 << 16
+"""Rows of a chunk, 4 MiB: written and read while they are in the processor's cache."""
+_CHECKED = ("ev", "exch_ts", "local_ts")
+_ALL = EVENT_DTYPE.names or ()
 
 
 class _Named(ABC):
@@ -65,8 +72,8 @@ class _Named(ABC):
         return np.concatenate([c[(c["ev"] & np.uint64(KIND_MASK)) == kind] for c in self.chunks()])
 
     @abstractmethod
-    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
-        """EVENT_DTYPE [n], 1 <= n <= ``rows``, in order."""
+    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``, in order. What ``columns`` does not name is of no use to the taker."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,8 @@ class Tape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.events["local_ts"][0]), int(self.events["local_ts"][-1])
 
-    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
-        """EVENT_DTYPE [n], 1 <= n <= ``rows``: views of ``events``."""
+    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``: views of ``events``, of which every column is there anyway."""
         for at in range(0, len(self.events), rows):
             yield self.events[at : at + rows]
 
@@ -129,24 +136,49 @@ class StoredTape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.manifest["first_local_ns"]), int(self.manifest["last_local_ns"])
 
-    def chunks(self, rows: int = ROW_GROUP) -> Iterator[np.ndarray]:
-        """EVENT_DTYPE [n], 1 <= n <= ``rows``, new arrays; no more than one row group is in memory.
+    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+        """EVENT_DTYPE [n], 1 <= n <= ``rows``, new arrays.
+
+        A thread reads one row group ahead; no more than two are in memory.
+
+        Parameters
+        ----------
+        columns : those to be read, each a share of the time; the others are 0. ev and both times are always read
 
         Raises
         ------
         InputError
-            When a file was changed, cannot be read, is out of order, or counts differ from the manifest's.
+            When a file was changed, cannot be read, is out of order, or does not fit the manifest.
         """
+        names = [n for n in _ALL if n in columns or n in _CHECKED]
+        for group in ahead(self._groups(names)):
+            count = len(group["ev"])
+            for at in range(0, count, rows):
+                size = min(rows, count - at)
+                chunk = np.empty(size, EVENT_DTYPE)
+                for name in _ALL:
+                    chunk[name] = group[name][at : at + size] if name in group else 0
+                yield chunk
+
+    def _groups(self, columns: Sequence[str]) -> Generator[dict[str, np.ndarray], None, None]:
+        """The columns of each row group, once it is checked."""
         facts, order = RowFacts(), RowOrder(str(self.path))
         wanted = self.manifest.get("days", {})
+        first_ns, last_ns = self.span_ns
         for day in self.days:
             if day.path.name in wanted:
                 day.verify(wanted[day.path.name]["sha256"])
-            for group in day.groups():
-                order.check(group)
+            for group in day.groups(columns):
+                local = group["local_ts"]
+                order.check_times(local)
+                if local[0] < first_ns or local[-1] > last_ns:
+                    raise InputError(
+                        f"{day.path} has rows from {local[0]} to {local[-1]} ns",
+                        f"{first_ns} to {last_ns}, as in {MANIFEST_NAME}",
+                        AGAIN,
+                    )
                 facts.update(group)
-                for at in range(0, len(group), rows):
-                    yield group[at : at + rows]
+                yield group
         if facts.by_name() != self.manifest["counts"]:
             raise InputError(
                 f"{self.path} holds {facts.by_name()}", f"{self.manifest['counts']}, as in {MANIFEST_NAME}", AGAIN
@@ -318,7 +350,7 @@ def _open_day(path: Path) -> StoredTape:
     day = DayFile(path)
     instrument(day.venue, day.symbol)
     facts = RowFacts()
-    for group in day.groups():
+    for group in day.groups(_CHECKED):
         facts.update(group)
     manifest = facts.manifest(day.venue, day.symbol, simulated=day.simulated)
     return StoredTape(path, day.venue, day.symbol, manifest, (day,))

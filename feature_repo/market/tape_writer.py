@@ -84,7 +84,10 @@ class RowOrder:
             raise InputError(
                 f"{self._where} has rows of {events.dtype}", f"{EVENT_DTYPE}", "Build the rows with events.EVENT_DTYPE"
             )
-        local = events["local_ts"]
+        self.check_times(events["local_ts"])
+
+    def check_times(self, local: np.ndarray) -> None:
+        """Take the local_ts of n >= 1 rows: int64 [n]; InputError as ``check``."""
         back = np.flatnonzero(local[1:] < local[:-1]) + 1
         if self._last_ns is not None and local[0] < self._last_ns:
             back = np.zeros(1, np.int64)
@@ -94,7 +97,7 @@ class RowOrder:
                 "rows sorted by local_ts",
                 "Sort the rows",
             )
-        self._rows += len(events)
+        self._rows += len(local)
         self._last_ns = int(local[-1])
 
 

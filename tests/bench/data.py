@@ -1,4 +1,4 @@
-"""What is measured on: the real ETHUSDT recording, made longer, and the same market as Tardis CSV and as npz."""
+"""What is measured on: the real ETHUSDT recording, made longer, and the same market as a tape, Tardis CSV and npz."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from feature_repo.events import BUY, DEPTH, DEPTH_SNAPSHOT, KIND_MASK, TRADE
 
 from .harness import ROOT
 
-__all__ = ["ETHUSDT", "WHY_NOT", "make_recording", "make_tardis", "rows_of"]
+__all__ = ["ETHUSDT", "WHY_NOT", "make_recording", "make_tape", "make_tardis", "repeated", "rows_of"]
 
 ETHUSDT = ROOT.parent / "shared" / "data" / "binance_usdm_ethusdt"
 WHY_NOT = "the recording of ETHUSDT is not there"
 
 _PAUSE_NS = 1_000_000_000
+_DAY_NS = 86_400_000_000_000
 _ID_STEP = 1_000_000  # ids of the next copy leave this much out: a reconnect, after which a snapshot comes
 _TIMES_MS = ("E", "T")
 _BOOK_IDS = ("U", "u", "pu", "lastUpdateId")
@@ -82,6 +83,30 @@ def rows_of(path: Path) -> np.ndarray:
     return np.concatenate([chunk.copy() for chunk in open_source(path).chunks()])
 
 
+class _Repeated:
+    """Rows of a tape, ``copies`` times in a row, as an event stream."""
+
+    venue, symbol, simulated = "binance_usdm", "ETHUSDT", False
+
+    def __init__(self, events: np.ndarray, copies: int) -> None:
+        self._events, self._copies = events, copies
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        midnight_ns = -int(self._events["local_ts"][0]) % _DAY_NS
+        for copy in range(self._copies):
+            yield _later(self._events, copy, midnight_ns)
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+def make_tape(root: Path, events: np.ndarray, copies: int) -> Path:
+    """Write the rows ``copies`` times in a row as a tape from midnight on; each copy begins with its snapshot."""
+    from feature_repo.market.tape import write_stream
+
+    return write_stream(_Repeated(events, copies), root)
+
+
 def make_tardis(folder: Path, events: np.ndarray, copies: int, *, packed: bool) -> list[Path]:
     """Trades and book changes of a tape as Tardis would give them, ``copies`` times in a row; plain or .gz.
 
@@ -134,3 +159,17 @@ def _with_head(columns: dict[str, Any], rows: np.ndarray, shift_us: int) -> pa.T
         "local_timestamp": pa.array(rows["local_ts"] // 1_000 + shift_us),
     }
     return pa.table({**head, **columns})
+
+
+def repeated(events: np.ndarray, copies: int) -> np.ndarray:
+    """EVENT_DTYPE [copies * n]: the rows ``copies`` times in a row, each copy a second after the one before."""
+    return np.concatenate([_later(events, copy) for copy in range(copies)])
+
+
+def _later(events: np.ndarray, copy: int, begin_ns: int = 0) -> np.ndarray:
+    """One copy of the rows, moved behind the copies before it, and all of them by ``begin_ns``."""
+    span_ns = int(events["local_ts"][-1] - events["local_ts"][0]) + _PAUSE_NS
+    rows = events.copy()
+    for name in ("local_ts", "exch_ts"):
+        rows[name] += begin_ns + copy * span_ns
+    return rows

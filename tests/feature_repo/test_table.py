@@ -69,7 +69,7 @@ def test_saved_and_loaded_bit_by_bit_over_two_days(tmp_path, table):
     shift = DAY_NS - market["t_ns"][len(market) // 2] % DAY_NS
     market["t_ns"] += shift
     quotes["local_ts"] += shift
-    moved = FeatureTable("binance_usdm", "ETHUSDT", False, table.X, market, quotes, 0.01, {"late": 3})
+    moved = FeatureTable("binance_usdm", "ETHUSDT", False, table.X, market, quotes, 0.01, {"late": 3}, {"gap": 2})
     folder = moved.save(tmp_path)
     assert folder == tmp_path / "binance_usdm" / "ETHUSDT"
     assert len(list((folder / "features").iterdir())) == 2
@@ -77,9 +77,26 @@ def test_saved_and_loaded_bit_by_bit_over_two_days(tmp_path, table):
     for name in ("X", "market", "quotes"):
         assert getattr(loaded, name).tobytes() == getattr(moved, name).tobytes()
     assert (loaded.venue, loaded.symbol, loaded.simulated, loaded.tick) == ("binance_usdm", "ETHUSDT", False, 0.01)
-    assert loaded.rejected == {"late": 3}
+    assert (loaded.rejected, loaded.breaks) == ({"late": 3}, {"gap": 2})
     assert json.loads((folder / "meta.json").read_text())["catalogue_hash"] == CATALOGUE_HASH
     assert set(CHANNELS) <= set(pq.read_schema(next((folder / "features").iterdir())).names)
+
+
+def test_row_groups_leave_no_trace_in_the_table(tmp_path, table, monkeypatch):
+    monkeypatch.setattr("feature_repo.table._ROW_GROUP", 37)
+    folder = table.save(tmp_path)
+    assert pq.read_metadata(next((folder / "features").iterdir())).num_row_groups == -(-len(table.X) // 37)
+    loaded = FeatureTable.load(folder)
+    for name in ("X", "market", "quotes"):
+        assert getattr(loaded, name).tobytes() == getattr(table, name).tobytes()
+
+
+def test_a_table_saved_before_breaks_were_counted_loads_without_any(tmp_path):
+    folder = _made([DAY_NS], [True]).save(tmp_path)
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta.pop("breaks") == {}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert FeatureTable.load(folder).breaks == {}
 
 
 def test_saving_again_replaces_the_whole_folder(tmp_path):
@@ -96,7 +113,7 @@ def test_a_failed_save_leaves_the_old_table(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(pq, "write_table", broken)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", broken)
     with pytest.raises(OSError, match="disk full"):
         _made([2 * DAY_NS, 3 * DAY_NS], [True, True]).save(tmp_path)
     assert len(FeatureTable.load(folder).X) == 1
@@ -124,6 +141,11 @@ def test_a_folder_that_is_no_table_is_refused(tmp_path):
     (folder / "meta.json").write_text(json.dumps(meta))
     file = next((folder / "features").iterdir())
     whole = pq.read_table(file)
+    bytes_ = bytearray(file.read_bytes())
+    bytes_[4:400] = bytes(396)
+    file.write_bytes(bytes_)
+    with pytest.raises(InputError, match="cannot be read"):
+        FeatureTable.load(folder)
     pq.write_table(whole.drop_columns(["ofi_z"]), file)
     with pytest.raises(InputError, match="lacks the columns ofi_z"):
         FeatureTable.load(folder)

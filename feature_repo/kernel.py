@@ -122,7 +122,7 @@ def _rest_of_message(s, F, I, events, at):
             or ev & _PASSES == EXCH
             or sides == 0
             or sides == 3
-            or not (px > 0.0 and px <= most_px and qty >= 0.0 and qty <= LARGEST)
+            or not (px * per_tick > 0.5 and px <= most_px and qty >= 0.0 and qty <= LARGEST)
         ):
             return at
         side = 2 - sides

@@ -28,6 +28,7 @@ _jit = kernel_jit(__file__)
 
 WEEK_NS = 7 * 86_400 * SECOND_NS
 _MINUTE_NS = 60 * SECOND_NS
+_END_NS = 2**62  # the year 2116: times are added to without a check
 _SIDES = BUY | SELL
 _PASSES = EXCH | LOCAL
 (_UNKNOWN, _TIME, _LATE, _JUMP, _SIDE, _PRICE, _QUANTITY, _OVERFLOW, _FUNDING, _NOT_LOCAL) = range(len(REJECTIONS))
@@ -40,7 +41,7 @@ def refuse(s, ev, kind, exch, local, px, qty, rate):
         return _NOT_LOCAL
     if kind not in (DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_BBO, LIQUIDATION, FUNDING, GAP):
         return _UNKNOWN
-    if local <= 0 or (exch <= 0 and kind != GAP):
+    if local <= 0 or local >= _END_NS or (exch <= 0 and kind != GAP):
         return _TIME
     if s.started:
         if local < s.last_local or local < s.t_next - WINDOW_NS:
@@ -58,7 +59,7 @@ def refuse(s, ev, kind, exch, local, px, qty, rate):
     sides = ev & _SIDES
     if kind != TRADE and (sides == 0 or sides == _SIDES):
         return _SIDE
-    if not px > 0.0 or px == np.inf:
+    if not px * s.per_tick > 0.5 or px == np.inf:  # half a tick would round to none
         return _PRICE
     if not qty >= 0.0 or qty == np.inf or (qty == 0.0 and kind in (TRADE, LIQUIDATION)):
         return _QUANTITY

@@ -42,11 +42,11 @@ NO_LEVEL, FAR_FREE = np.int64(-(2**62)), np.int64(-(2**62) - 1)  # no key of a l
 
 REJECTIONS = (
     "unknown_kind",
-    "time",  # local_ts or exch_ts not positive
+    "time",  # local_ts or exch_ts not positive, or local_ts beyond the year 2115
     "late",  # local_ts before the last event's, or inside a window that is closed; a gap then counts as of now
     "time_jump",  # local_ts more than a week after the last event's, or exch_ts more than a minute after local_ts
     "side",  # a depth row or liquidation that is not exactly one of BUY and SELL
-    "price",  # not finite, or not positive
+    "price",  # not finite, or not above half a tick
     "quantity",  # not finite, negative, or a trade of nothing
     "overflow",  # price or quantity beyond 1e15 (ticks, base units)
     "funding",  # rate not finite

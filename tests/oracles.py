@@ -1,7 +1,8 @@
 """Slow, plain forms of everything the feature engine computes: dictionaries, lists and sums over explicit spans.
 
 Nothing here shares code with the engine but the event codes and dtypes. Values are float64; the engine's rows are
-float32. The input must be free of events that the engine would reject.
+float32. The input must be free of events that the engine would reject. Good for a minute or two: oracles_book.py and
+oracles_series.py say the same of whole days.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
     forced: list[tuple[int, float, float]] = []  # time, bought, sold
     fundings: list[tuple[int, float]] = []
     delays: list[tuple[int, int]] = []
-    exch_top, last_exch, best_three = 0, None, ([], [])
+    exch_top, last_exch, last_local, best_three = 0, None, 0, ([], [])
     messages, at = _messages(events), 0
 
     for k, t in enumerate(times):
@@ -154,7 +155,7 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
                     book.asks.clear()
                     book.synced, touched = False, True
                 elif kind in (DEPTH, DEPTH_SNAPSHOT, DEPTH_CLEAR) and (kind != DEPTH or book.synced):
-                    touched, last_exch = True, exch
+                    touched, last_exch, last_local = True, exch, local
                     book.synced = book.synced or kind == DEPTH_SNAPSHOT
                     if kind == DEPTH_CLEAR:
                         if is_bid or not is_ask:
@@ -188,6 +189,9 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
             if not before_good or now[0][0] != before[0][0] or now[1][0] != before[1][0]:
                 (bid, bid_qty), (ask, ask_qty) = now[0][0], now[1][0]
                 quotes.append((local, exch_top, bid * tick, ask * tick, bid_qty, ask_qty))
+        if book.since is not None and t - last_local >= config.silence_s * S:
+            book.since = None
+            quotes.append((t, exch_top, math.nan, math.nan, math.nan, math.nan))
         since[k], newest[k] = book.since, last_exch
         if book.since is not None:
             bids, asks = book.top(len(book.bids) + len(book.asks))
@@ -242,7 +246,8 @@ def oracle_rows(events: np.ndarray, instrument: Instrument, config: EngineDefaul
     for k in range(1, K):
         if run[k] > 1:
             returns[k] = math.log(raw["mid"][k] / raw["mid"][k - 1])
-    rv = np.array([math.sqrt(trailing(returns**2, k, config.rv_s * per_s)) * 1e4 for k in range(K)])
+    squares = np.minimum(returns**2, 0.01)
+    rv = np.array([math.sqrt(trailing(squares, k, config.rv_s * per_s)) * 1e4 for k in range(K)])
     atr = _atr(times, since, raw["mid"], config)
     moves: list[tuple[int, float]] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from feature_repo.events import (
 )
 from feature_repo.instruments import Instrument, instrument
 
-__all__ = ["ETH", "SHORT", "START_NS", "StreamTape", "random_events"]
+__all__ = ["ETH", "IMPATIENT", "SHORT", "START_NS", "StreamTape", "random_events"]
 
 ETH = instrument("binance_usdm", "ETHUSDT")
 START_NS = 1_767_578_100_030_000_000  # 2026-01-05 01:55:00.030 UTC: five minutes before a hand-over window ends
@@ -46,6 +46,8 @@ SHORT = replace(
     drift_half_life_s=10.0,
     drift_ofi_z=1.0,
 )
+IMPATIENT = replace(SHORT, silence_s=3)
+"""Under which the pauses of `random_events` are silences."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class StreamTape:
         """First and latest: the events need not be in order."""
         return int(self.events["local_ts"][0]), int(self.events["local_ts"].max())
 
-    def chunks(self, rows: int) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int, columns: Sequence[str] = ()) -> Iterator[np.ndarray]:
         for at in range(0, len(self.events), rows):
             yield self.events[at : at + rows]
 
@@ -120,6 +122,9 @@ def random_events(seed: int, seconds: float, *, rate: float = 12.0, breaks: bool
             if rng.random() < 0.5:
                 local += int(rng.exponential(3e9))
                 exch = local - 5_000_000
+                for side, sign in ((BUY, -1), (SELL, 1)):
+                    put(DEPTH | side, middle + sign, 1.0)  # of a book that nobody knows
+                local, exch = local + 150_000_000, exch + 150_000_000
             snapshot()
         elif breaks and draw < 0.006:
             put(DEPTH | BUY, middle + 30, 1.0)  # crosses

@@ -39,7 +39,8 @@ EVENT_DTYPE = np.dtype(
     ],
     align=True,
 )
-"""One exchange event. Times in ns UTC, px in quote currency, qty in base units (0 removes a depth level)."""
+"""One exchange event. Times in ns UTC, px in quote currency, qty in base units, or in
+contracts where the contract is inverse (0 removes a depth level)."""
 
 KIND_MASK = 0xFF
 DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_BBO = 1, 2, 3, 4, 5

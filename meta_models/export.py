@@ -19,6 +19,7 @@ from torch import nn
 from feature_repo.errors import InputError
 from feature_repo.fields import CATALOGUE_HASH
 from feature_repo.paths import atomic_path
+from runtime.bundle import column_facts
 
 from .fit import FittedModel
 
@@ -88,17 +89,16 @@ def write_single(fitted: FittedModel, x: np.ndarray, path: Path, facts: dict[str
     ----------
     x : float32 [N, T, C], side-aligned windows to compare on
     path : ends in .onnx
-    facts : what the files say of themselves (symbol, simulated, ...): the ONNX model's metadata, facts.json in the .pt
+    facts : what the files say of themselves (symbol, simulated, ...) beside the order of the channels: the ONNX model's
+        metadata, facts.json in the .pt
     """
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"the export path {path}", "a name that ends in .onnx", "The .pt goes beside it by itself")
-    exported = export_single(fitted, x)
+    exported, facts = export_single(fitted, x), facts | column_facts("x")
     with _no_deprecation():
         traced = torch.jit.trace(fitted.single(), torch.from_numpy(x[:2].copy()))
-    model = onnx.load_from_string(exported.onnx_bytes)
-    onnx.helper.set_model_props(model, facts)
-    exported = replace(exported, onnx_bytes=model.SerializeToString(deterministic=True))
+    exported = replace(exported, onnx_bytes=_with_facts(exported.onnx_bytes, facts))
     with atomic_path(path) as beside, atomic_path(path.with_suffix(".pt")) as traced_beside, _no_deprecation():
         beside.write_bytes(exported.onnx_bytes)
         torch.jit.save(traced, str(traced_beside), _extra_files={"facts.json": json.dumps(facts, sort_keys=True)})
@@ -125,7 +125,7 @@ def _export(module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float) 
             output_names=["p"],
             dynamic_axes={name: {0: "N"} for name in (*inputs, "p")},
         )
-    data = buffer.getvalue()
+    data = _with_facts(buffer.getvalue(), column_facts(*inputs))
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     with torch.inference_mode():
         expected = module(*(torch.from_numpy(v) for v in inputs.values())).numpy()
@@ -138,6 +138,13 @@ def _export(module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float) 
             "Check the windows for values that are not finite, and the calibrator for cliffs",
         )
     return Exported(data, diff, rows)
+
+
+def _with_facts(data: bytes, facts: dict[str, str]) -> bytes:
+    """The graph with this metadata and no other."""
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, facts)
+    return model.SerializeToString(deterministic=True)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ import numpy as np
 import onnxruntime as ort
 
 from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS, CTX_NAMES
 
 from .manifest import MANIFEST_NAME, Manifest, check_tag, manifest_from_json, manifest_to_json
 
@@ -35,6 +36,7 @@ __all__ = [
     "MODEL_NAME",
     "Bundle",
     "Manifest",
+    "column_facts",
     "load_bundle",
     "set_current",
     "write_bundle",
@@ -45,6 +47,7 @@ CURRENT_NAME, HISTORY_NAME = "current", "history.jsonl"
 _FILES = (MODEL_NAME, BUCKETS_NAME)
 # A protobuf entry with the key "location": a tensor kept in a file of its own, which no hash here would cover.
 _EXTERNAL_DATA = b"\n\x08location"
+_COLUMNS = {"x": CHANNELS, "ctx": CTX_NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,21 @@ class Bundle:
         float32 [N]
         """
         return self.session.run(("p",), {"x": x, "ctx": ctx})[0][:, 0]
+
+
+def column_facts(*inputs: str) -> dict[str, str]:
+    """The columns of a graph's inputs in order, as they stand in its metadata.
+
+    Parameters
+    ----------
+    inputs : "x" or "ctx"
+
+    Returns
+    -------
+    dict
+        Such as {"columns of x": "ofi_z,ofi_top3_z,..."}.
+    """
+    return {f"columns of {name}": ",".join(_COLUMNS[name]) for name in inputs}
 
 
 def write_bundle(folder: Path, *, onnx_bytes: bytes, manifest: Manifest, buckets_csv: str) -> Path:
@@ -183,7 +201,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _session(data: bytes, manifest: Manifest, name: str) -> ort.InferenceSession:
-    """The graph on one thread, after its shapes and one answer were checked."""
+    """The graph on one thread, after its shapes, the order of its columns and one answer were checked."""
     wanted = f'inputs "x" [N, {manifest.T}, {manifest.C}] and "ctx" [N, {manifest.ctx}], output "p" [N, 1], float32'
     if _EXTERNAL_DATA in data:
         raise InputError(f"{name}: the graph keeps weights in another file", "one self-contained file", "Export again")
@@ -202,6 +220,14 @@ def _session(data: bytes, manifest: Manifest, name: str) -> ort.InferenceSession
     )
     if not fits or [o.name for o in session.get_outputs()] != ["p"]:
         raise InputError(f"{name}: the graph has inputs {shapes}", wanted, "Export again")
+    metadata = session.get_modelmeta().custom_metadata_map
+    for key, columns in column_facts("x", "ctx").items():
+        if metadata.get(key) != columns:
+            raise InputError(
+                f"{name}: the graph has the {key} {metadata.get(key)}",
+                f"{columns}, in this order",
+                "Train a new bundle on features of this version",
+            )
     for n in (1, 3):
         x, ctx = np.zeros((n, manifest.T, manifest.C), np.float32), np.zeros((n, manifest.ctx), np.float32)
         try:

@@ -12,15 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from feature_repo.constants import LABEL
-from feature_repo.fields import CTX_NAMES
+from feature_repo.fields import CTX_MAX, CTX_NAMES
 from feature_repo.instruments import FeeTier
 
 from .candidate import Candidate, Entry, SigType
 
-__all__ = ["CTX_MAX", "context_row", "context_rows", "fee_bps", "p_breakeven", "round_trip_cost_bps"]
-
-CTX_MAX = 50.0
-"""Ratios and the slippage are clipped to [0, CTX_MAX]; an unknown (NaN) one is 0."""
+__all__ = ["context_row", "context_rows", "fee_bps", "p_breakeven", "round_trip_cost_bps"]
 
 _TYPES = len(SigType)
 

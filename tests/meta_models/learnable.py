@@ -8,18 +8,9 @@ import numpy as np
 
 from feature_repo.constants import SECOND_NS
 from feature_repo.fields import CTX_NAMES
-from meta_models.fit import FitConfig
 from meta_models.labels import LABEL_DTYPE
-from meta_models.lit import OptimConfig
-from meta_models.nets.tcn import TCNConfig
 
 T0 = 1_767_571_200 * SECOND_NS
-SMALL = FitConfig(
-    net=TCNConfig(T=20, C=3, channels=8, dilations=(1, 2), dropout=0.0),
-    optim=OptimConfig(epochs=3, min_steps=1, batch=64, lr=1e-2, accelerator="cpu"),
-    inner_folds=2,
-    folds=2,
-)
 
 
 @dataclass

@@ -15,12 +15,14 @@ import torch
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS, CTX_NAMES
 from meta_models import export
 from meta_models.calibration import Isotonic
 from meta_models.export import export_fused, export_single, write_single
 from meta_models.fit import FitConfig, NotEnoughData, fit_model
 from meta_models.walk_forward import spans_of
-from tests.meta_models.learnable import SMALL, make
+from tests.meta_models.learnable import make
+from tests.meta_models.small_fit import SMALL
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +51,10 @@ def test_fused_graph_equals_torch_alone_and_in_company(made, fitted):
     model = onnx.load_from_string(exported.onnx_bytes)
     assert [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")] == [17]
     assert [i.name for i in model.graph.input] == ["x", "ctx"]
+    assert {p.key: p.value.split(",") for p in model.metadata_props} == {
+        "columns of x": list(CHANNELS),
+        "columns of ctx": list(CTX_NAMES),
+    }
     session = ort.InferenceSession(exported.onnx_bytes)
     many = session.run(["p"], {"x": made.x, "ctx": made.ctx})[0]
     assert many.shape == (700, 1)
@@ -92,6 +98,7 @@ def test_single_net_as_onnx_and_torchscript(made, fitted, tmp_path):
     assert exported.max_abs_diff <= 1e-6
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["tcn.onnx", "tcn.pt"]
     session = ort.InferenceSession(tmp_path / "out" / "tcn.onnx")
+    facts |= {"columns of x": ",".join(CHANNELS)}
     assert session.get_modelmeta().custom_metadata_map == facts
     extra = {"facts.json": ""}
     script = torch.jit.load(str(tmp_path / "out" / "tcn.pt"), _extra_files=extra)

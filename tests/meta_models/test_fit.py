@@ -11,7 +11,8 @@ from meta_models.calibration import fit_platt
 from meta_models.fit import fit_model
 from meta_models.lit import OptimConfig, predict_logit
 from meta_models.walk_forward import spans_of
-from tests.meta_models.learnable import SMALL, make
+from tests.meta_models.learnable import make
+from tests.meta_models.small_fit import SMALL
 
 pytestmark = pytest.mark.slow
 

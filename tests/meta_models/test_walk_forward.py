@@ -13,7 +13,8 @@ from feature_repo.instruments import FeeTier
 from meta_models.quality import auc_pr
 from meta_models.walk_forward import Origin, walk_forward
 from runtime.bundle import load_bundle
-from tests.meta_models.learnable import SMALL, make
+from tests.meta_models.learnable import make
+from tests.meta_models.small_fit import SMALL
 
 pytestmark = pytest.mark.slow
 

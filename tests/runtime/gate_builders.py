@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from feature_repo.constants import MODEL, WINDOW_NS
 from feature_repo.fields import CHANNELS, MARKET_DTYPE
 from feature_repo.instruments import SIMULATED_SYMBOL, FeeTier
-from runtime.bundle import Manifest, write_bundle
+from runtime.bundle import Manifest, column_facts, write_bundle
 from runtime.candidate import Candidate, Entry, SigType, Tier
 
 FEE = FeeTier("regular", 2.0, 5.0)
@@ -88,8 +88,16 @@ def candidate(**changes: object) -> Candidate:
     return replace(good, **changes)
 
 
-def graph(*, bias: float = 2.0, ofi: float = 0.0, T: int = MODEL.T, C: int = MODEL.C, **names: str) -> onnx.ModelProto:
-    """p = sigmoid(bias + ofi * the newest ofi_z); ``names`` renames x, ctx or p."""
+def graph(
+    *,
+    bias: float = 2.0,
+    ofi: float = 0.0,
+    T: int = MODEL.T,
+    C: int = MODEL.C,
+    columns: dict[str, str] | None = None,
+    **names: str,
+) -> onnx.ModelProto:
+    """p = sigmoid(bias + ofi * the newest ofi_z); ``columns``: its metadata; ``names`` renames x, ctx or p."""
     x, ctx, p = (names.get(n, n) for n in ("x", "ctx", "p"))
     weights = np.zeros((T * C, 1), np.float32)
     weights[(T - 1) * C + CHANNELS.index("ofi_z")] = ofi
@@ -115,6 +123,7 @@ def graph(*, bias: float = 2.0, ofi: float = 0.0, T: int = MODEL.T, C: int = MOD
         helper.make_graph(nodes, "tiny", inputs, outputs, constants), opset_imports=[helper.make_opsetid("", 17)]
     )
     model.ir_version = 8
+    helper.set_model_props(model, column_facts("x", "ctx") if columns is None else columns)
     return model
 
 

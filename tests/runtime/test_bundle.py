@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 from feature_repo.errors import InputError
-from runtime.bundle import load_bundle, set_current, write_bundle
+from feature_repo.fields import CHANNELS, CTX_NAMES
+from runtime.bundle import column_facts, load_bundle, set_current, write_bundle
 from runtime.manifest import manifest_from_json, manifest_to_json
 
 from .gate_builders import bundle_folder, graph, manifest
@@ -129,6 +130,24 @@ def test_a_graph_that_does_not_fit_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(InputError, match=says):
         write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv="")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({}, "the graph has the columns of x None"),
+        (column_facts("x"), "the graph has the columns of ctx None"),
+        (
+            column_facts("x", "ctx") | {"columns of x": ",".join(reversed(CHANNELS))},
+            "columns of x range_pos,ret_1s_bps",
+        ),
+        (column_facts("x", "ctx") | {"columns of ctx": ",".join(sorted(CTX_NAMES))}, "columns of ctx R_over_spread,"),
+    ],
+)
+def test_a_graph_of_other_columns_or_another_order_is_refused(tmp_path, columns, says):
+    model = graph(columns=columns).SerializeToString()
+    with pytest.raises(InputError, match=says):
+        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv="")
 
 
 def test_weights_in_another_file_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_repo.fields import CTX_NAMES
 from runtime.candidate import Entry, SigType
 from runtime.context import context_row, context_rows, fee_bps, p_breakeven, round_trip_cost_bps
 
@@ -20,6 +21,10 @@ def test_literal_row():
     row = context_row(c, market_row(spread_bps=0.05), FEE)
     assert row.dtype == np.float32
     np.testing.assert_array_equal(row, np.float32([0, 0, 0, 1, 0, 40.0, 4.0, 0.5]))
+
+
+def test_the_types_stand_in_the_order_of_their_columns():
+    assert CTX_NAMES[: len(SigType)] == tuple(f"is_{t.name.lower()}" for t in SigType)
 
 
 def test_costs_of_taker_and_maker_entries():

@@ -30,7 +30,7 @@ DIR ?=
 FORCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shadow demo fetch bench test test-fast test-long lint format prefect clean
+.PHONY: help setup shadow demo fetch bench test test-fast test-long lint format prefect services services-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
@@ -64,11 +64,14 @@ fetch: setup  ## free Tardis days (the first of a month): SYMBOL=ETHUSDT DATE=20
 bench: setup  ## measure speed and size side by side; writes reports/bench.json and docs/benchmarks.md
 	@$(BIN)/python -m tests.bench
 
+# A process a core, four at most (each takes up to 1.5 GB); a file of tests stays in one of them.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup  ## everything but the long tests, under ten minutes
-	@$(BIN)/python -m pytest -m "not long" --durations=10
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not long" --durations=10
 
 test-fast: setup  ## the fast subset, under a minute
-	@$(BIN)/python -m pytest -m "not long and not slow"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not long and not slow"
 
 test-long: setup  ## the long tests
 	@$(BIN)/python -m pytest -m long; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
@@ -84,6 +87,12 @@ format: setup  ## let ruff rewrite
 
 prefect: setup  ## Prefect server with its UI and the nightly shadow deployment
 	@$(BIN)/python -m flows.serve
+
+services:  ## start Redis on this machine for feature_store.redis.yaml, installing it on Debian if missing [REDIS_PORT=6379]
+	@.ci/services start
+
+services-stop:  ## stop the Redis that `make services` started
+	@.ci/services stop
 
 clean:  ## remove caches; data, releases and reports stay
 	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

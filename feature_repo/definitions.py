@@ -5,21 +5,22 @@ Source paths are relative; the offline store resolves them against :func:`featur
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType
 from feast.data_format import ParquetFormat
 from feast.types import Array, Bool, Float32, Float64, Int64, String
 
 from feature_repo.constants import SECOND_NS
-from feature_repo.fields import CHANNELS, CTX_NAMES, FIELDS, MARKET_DTYPE
-from feature_repo.store import GATE_SERVICE, SERVICE, WINDOW_TTL_NS
+from feature_repo.fields import CHANNELS, CONTEXT, FIELDS, MARKET
+from feature_repo.partitions import PARTITIONED
+from feature_repo.store import SERVICE, WINDOW_TTL_NS
 
 __all__ = [
     "OBJECTS",
     "candidate",
     "candidate_context",
-    "gate_v1",
+    "candidate_push",
     "meta_model_v1",
     "microwindow",
     "symbol",
@@ -29,11 +30,18 @@ __all__ = [
 
 # The keys are declared with the fields, so that these objects equal what the registry gives back.
 _SYMBOL, _CANDIDATE = Field(name="symbol", dtype=String), Field(name="candidate_id", dtype=String)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TTL = timedelta(seconds=WINDOW_TTL_NS / SECOND_NS)
 
 
 def _source(name: str) -> FileSource:
-    return FileSource(name=f"{name}_source", path=name, timestamp_field="event_timestamp", file_format=ParquetFormat())
+    return FileSource(
+        name=f"{name}_source",
+        path=name,
+        timestamp_field="event_timestamp",
+        file_format=ParquetFormat(),
+        tags=PARTITIONED,
+    )
 
 
 symbol = Entity(name="symbol", join_keys=["symbol"], value_type=ValueType.STRING, description="Instrument")
@@ -50,7 +58,10 @@ microwindow = FeatureView(
     ttl=_TTL,
     schema=[
         _SYMBOL,
-        *(Field(name=f.name, dtype=Float32, description=f"{f.unit}; {f.window}; {f.source}") for f in FIELDS),
+        *(
+            Field(name=f.name, dtype=Float32, description=f"{f.formula} [{f.unit}; {f.window}; {f.null_policy}]")
+            for f in FIELDS
+        ),
         Field(name="t_ns", dtype=Int64, description="t_k, ns UTC"),
     ],
     source=_source("microwindow"),
@@ -68,14 +79,20 @@ window_sequence = FeatureView(
         Field(name="t_ns", dtype=Int64, description="t_k of the newest row, ns UTC; the age is judged by it"),
         Field(name="x", dtype=Array(Float32), description=f"[T, {len(CHANNELS)}] flattened by rows, unaligned"),
         *(
-            Field(name=name, dtype=Bool if MARKET_DTYPE[name].kind == "b" else Float64)
-            for name in MARKET_DTYPE.names
-            if name != "t_ns"
+            Field(
+                name=f.name,
+                dtype=Bool if f.dtype == "?" else Float64,
+                description=f"{f.formula} [{f.unit}; {f.null_policy}]",
+            )
+            for f in MARKET
+            if f.name != "t_ns"
         ),
     ],
     source=window_push,
     description="The T rows that end at the timestamp, and the market row of the newest one",
 )
+
+candidate_push = PushSource(name="candidate_push", batch_source=_source("candidate_context"))
 
 candidate_context = FeatureView(
     name="candidate_context",
@@ -84,22 +101,21 @@ candidate_context = FeatureView(
     schema=[
         _CANDIDATE,
         Field(name="context_t_ns", dtype=Int64, description="t_k of the candidate, ns UTC"),
-        *(Field(name=name, dtype=Float32) for name in CTX_NAMES),
+        *(Field(name=f.name, dtype=Float32, description=f"{f.formula} [{f.unit}]") for f in CONTEXT),
     ],
-    source=_source("candidate_context"),
+    source=candidate_push,
     description="What the stack and the calibrator also see",
 )
 
 meta_model_v1 = FeatureService(
     name=SERVICE,
-    features=[window_sequence[["t_ns", "x"]], candidate_context],
-    description="The two inputs of the model",
-)
-gate_v1 = FeatureService(
-    name=GATE_SERVICE,
-    features=[window_sequence],
-    description="What one decision reads; the candidate's context is made from it and the candidate",
+    features=[window_sequence, candidate_context],
+    description="All that a decision rests on: the window, its market row, and the candidate's context",
 )
 
-OBJECTS = (symbol, candidate, microwindow, window_sequence, candidate_context, meta_model_v1, gate_v1)
+for _view in (microwindow, window_sequence, candidate_context):
+    # Feast begins to materialise an unmaterialised view at now - ttl, which is after all that a tape of the past holds.
+    _view.materialization_intervals = [(_EPOCH, _EPOCH)]
+
+OBJECTS = (symbol, candidate, microwindow, window_sequence, candidate_context, meta_model_v1)
 """All of it, in the order in which Feast applies it."""

@@ -8,6 +8,7 @@ not: helpers and constants end up inside the kernel.
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import os
 import tempfile
@@ -39,11 +40,25 @@ def kernel_jit(file: str, *, nogil: bool = False) -> Callable[[Callable[..., Any
         before = config.CACHE_DIR
         config.CACHE_DIR = folder
         try:
-            return numba.njit(cache=True, nogil=nogil)(function)
+            made = numba.njit(cache=True, nogil=nogil)(function)
         finally:
             config.CACHE_DIR = before
+        made._cache.save_overload = _one_at_a_time(made._cache.save_overload, Path(folder) / ".lock")
+        return made
 
     return decorate
+
+
+def _one_at_a_time(save: Callable[..., None], lock: Path) -> Callable[..., None]:
+    """numba numbers the files of a function's signatures by an index that it reads, extends and writes back: of two
+    processes that do so at once, one would later find the other's machine code under its signature."""
+
+    def locked(*arguments: Any) -> None:
+        with lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            save(*arguments)
+
+    return locked
 
 
 @cache

@@ -1,6 +1,6 @@
 """Training rows: written to Parquet at candidate times, read back through Feast's point-in-time join.
 
-Folder feast_root()/<view>/<symbol>.parquet. A symbol's files are replaced as a whole; other symbols stay as they are.
+One file a view, symbol and UTC day, see :mod:`feature_repo.partitions`. Days are replaced whole.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +22,17 @@ import pyarrow.parquet as pq
 from .constants import MODEL, WINDOW_NS
 from .errors import InputError
 from .fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
-from .paths import atomic_path
-from .store import APPLY, SERVICE, StoreError, feast_root, open_store
+from .partitions import day_name, day_of, files_of, staged
+from .store import APPLY, REPO_DIR, SERVICE, StoreError, config_file, feast_root, open_store
 from .table import FeatureTable
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 __all__ = ["TrainingSet", "apply_definitions", "candidate_id", "training_set", "write_store"]
 
 _C = len(CHANNELS)
+_VIEWS = ("microwindow", "window_sequence", "candidate_context")
 _TIME = pa.timestamp("us", tz="UTC")  # nanoseconds fail in DuckDB; t_k is a multiple of 100 ms, so nothing is lost
 _WINDOWS_A_GROUP = 512  # 3 MB of sequences
 _ROWS_A_GROUP = 65_536
@@ -62,10 +69,13 @@ def write_store(
     T: int = MODEL.T,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Replace the sources of one symbol and register the definitions.
+    """Replace the days of the table in the sources, and register the definitions.
 
     Windows are written at candidate times only, valid 100 ms rows all. A candidate whose window is not available gets
-    neither a window nor a context: :func:`training_set` reports it as not found.
+    neither a window nor a context: :func:`training_set` reports it as not found. Every UTC day on which the table has a
+    row is replaced whole in all three views, so that nothing of an earlier run over it remains; other days and symbols
+    stay. The store's key is the symbol alone: rows of the same symbol on another venue, or of a simulation beside real
+    ones, would be taken for it, so all days of the symbol go when the table is of another origin than they are.
 
     Parameters
     ----------
@@ -93,31 +103,45 @@ def write_store(
     if len(set(candidate_ids)) != len(candidate_ids):
         twice = next(c for c in candidate_ids if candidate_ids.count(c) > 1)
         raise InputError(f"candidate {twice} more than once", "one context a key", "Drop the repetition")
+    if strange := next((c for c in candidate_ids if not c.startswith(f"{table.symbol}:")), None):
+        raise InputError(
+            f"candidate {strange} of {table.symbol}", "a key that begins with the symbol", "Use candidate_id"
+        )
     done = progress or (lambda _: None)
     order = np.argsort(ts_ns, kind="stable")
-    times = np.unique(ts_ns)
-    windows = np.zeros(len(times), bool)
-    root, name = feast_root(), f"{table.symbol}.parquet"
+    asked = _Asked([candidate_ids[i] for i in order], ts_ns[order], ctx[order])
+    row_days, asked_days = day_of(table.t_ns), day_of(asked.ts_ns)
+    days = np.unique(row_days).tolist()
+    marks = {"venue": table.venue, "simulated": str(table.simulated).lower()}
     try:
-        with ExitStack() as pending:
-            # Written in a folder that nobody scans, and moved only once all three are whole.
-            beside = {
-                view: pending.enter_context(atomic_path(root / ".staging" / f"{view}.{name}"))
-                for view in ("microwindow", "window_sequence", "candidate_context")
-            }
-            _write(beside["microwindow"], _microwindows(table), lambda f: done(0.4 * f))
-            _write(beside["window_sequence"], _sequences(table, times, T, windows), lambda f: done(0.4 + 0.5 * f))
-            keep = order[windows[np.searchsorted(times, ts_ns[order])]]
-            _write(beside["candidate_context"], _contexts(candidate_ids, ts_ns, ctx, keep), lambda f: None)
-        for view in beside:
-            (root / view).mkdir(exist_ok=True)
-            (root / ".staging" / f"{view}.{name}").replace(root / view / name)
+        with staged(table.symbol, _VIEWS, days, marks) as folder:
+            for n, day in enumerate(days):
+                rows, some = (slice(*np.searchsorted(of, [day, day + 1])) for of in (row_days, asked_days))
+                _write_day(
+                    {view: folder / view / f"{day_name(day)}.parquet" for view in _VIEWS},
+                    table,
+                    rows,
+                    _Asked(asked.ids[some], asked.ts_ns[some], asked.ctx[some]),
+                    T,
+                    marks,
+                    lambda f, n=n: done(0.9 * (n + f) / len(days)),
+                )
     except OSError as error:
         raise StoreError(
-            f"{root} cannot be written ({error})", "a writable folder with space", "Set OFI_META_DATA to one"
+            f"{feast_root()} cannot be written ({error})", "a writable folder with space", "Set OFI_META_DATA to one"
         ) from error
     apply_definitions()
+    if days:
+        _left_to_materialize(int(table.t_ns[0]))
     done(1.0)
+
+
+class _Asked(NamedTuple):
+    """Candidates in the order of their times."""
+
+    ids: list[str]
+    ts_ns: np.ndarray
+    ctx: np.ndarray
 
 
 def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -> TrainingSet:
@@ -145,8 +169,8 @@ def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -
     _check_request(symbol, candidate_ids, ts_ns)
     store = open_store()
     for view in ("window_sequence", "candidate_context"):
-        source = feast_root() / view / f"{symbol}.parquet"
-        if not source.is_file():
+        source = feast_root() / view / symbol
+        if not files_of(source):
             raise StoreError(f"the feature store has no {view} of {symbol} ({source} is missing)", "a source", _REFILL)
     from feast.errors import FeastObjectNotFoundException
 
@@ -178,9 +202,40 @@ def apply_definitions() -> None:
 
     known = {o.name: o for o in (*store.list_feature_views(), *store.list_entities(), *store.list_feature_services())}
     online = Path(store.config.online_store.path) if hasattr(store.config.online_store, "path") else None
-    if all(known.get(o.name) == o for o in definitions.OBJECTS) and (online is None or online.is_file()):
-        return
-    store.apply(list(definitions.OBJECTS))
+    # Copies have no record of what was materialised, which Feast would count as a change of the view.
+    same = all(o.name in known and copy(known[o.name]) == copy(o) for o in definitions.OBJECTS)
+    if not same or not (online is None or online.is_file()):
+        store.apply(list(definitions.OBJECTS))
+
+
+def _left_to_materialize(first_ns: int) -> None:
+    """Let the next ``feast materialize-incremental`` begin at these rows, or before: it goes on where it ended."""
+    from . import definitions
+
+    begin = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=first_ns // 1_000)
+    for store in _applied_stores():
+        known = {view.name: view for view in store.list_feature_views()}
+        for view in (o for o in definitions.OBJECTS if o.name in known and o.name in _VIEWS):
+            done = known[view.name].most_recent_end_time
+            if done is None or done > begin:
+                # Deleted first: Feast only adds intervals to a view that it knows, and keeps its source as it was.
+                fresh = copy(view)
+                fresh.materialization_intervals, fresh.state = [(begin, begin)], known[view.name].state
+                store.registry.delete_feature_view(view.name, store.project, commit=False)
+                store.registry.apply_feature_view(fresh, store.project, commit=False)
+        store.registry.commit()
+
+
+def _applied_stores() -> Iterator[FeatureStore]:
+    """The store in use and those of the other configurations here: each has a registry of what it was given."""
+    yield open_store()
+    from feast import FeatureStore
+
+    for config in sorted(REPO_DIR.glob("feature_store*.yaml")):
+        if config != config_file():
+            store = FeatureStore(repo_path=str(REPO_DIR), fs_yaml_file=config)
+            if (feast_root() / store.config.registry.path).is_file():
+                yield store
 
 
 def _check_request(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -> None:
@@ -197,15 +252,33 @@ def _check_request(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray)
         raise InputError(f"a candidate at {odd} ns", "the end of a 100 ms window", "Round its time up to one")
 
 
-def _write(path: Path, parts: Iterator[tuple[float, pa.Table]], progress: Callable[[float], None]) -> None:
-    writer = None
+def _write_day(
+    files: dict[str, Path],
+    table: FeatureTable,
+    rows: slice,
+    asked: _Asked,
+    T: int,
+    marks: dict[str, str],
+    progress: Callable[[float], None],
+) -> None:
+    times = np.unique(asked.ts_ns)
+    windows = np.zeros(len(times), bool)
+    _write(files["microwindow"], _microwindows(table, rows), marks, lambda f: progress(0.4 * f))
+    _write(files["window_sequence"], _sequences(table, times, T, windows), marks, lambda f: progress(0.4 + 0.6 * f))
+    keep = np.flatnonzero(windows[np.searchsorted(times, asked.ts_ns)])
+    _write(files["candidate_context"], iter([(1.0, _contexts(asked, keep))]), marks, lambda f: None)
+
+
+def _write(
+    path: Path, parts: Iterator[tuple[float, pa.Table]], marks: dict[str, str], progress: Callable[[float], None]
+) -> None:
     with ExitStack() as open_file:
+        writer = None
         for fraction, part in parts:
             if writer is None:
+                schema = part.schema.with_metadata(marks)
                 writer = open_file.enter_context(
-                    pq.ParquetWriter(
-                        path, part.schema, compression="zstd", compression_level=1, use_dictionary=["symbol"]
-                    )
+                    pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=["symbol"])
                 )
             writer.write_table(part)
             progress(fraction)
@@ -225,8 +298,8 @@ def _symbols(symbol: str, n: int) -> pa.Array:
     return pa.array([symbol], pa.string()).take(pa.array(np.zeros(n, np.int64)))
 
 
-def _microwindows(table: FeatureTable) -> Iterator[tuple[float, pa.Table]]:
-    valid = np.flatnonzero(table.market["valid"])
+def _microwindows(table: FeatureTable, rows: slice) -> Iterator[tuple[float, pa.Table]]:
+    valid = rows.start + np.flatnonzero(table.market["valid"][rows])
     for fraction, part in _slices(len(valid), _ROWS_A_GROUP):
         at = valid[part]
         t_ns = table.t_ns[at]
@@ -264,38 +337,36 @@ def _sequences(
         )
 
 
-def _contexts(
-    candidate_ids: Sequence[str], ts_ns: np.ndarray, ctx: np.ndarray, keep: np.ndarray
-) -> Iterator[tuple[float, pa.Table]]:
-    yield (
-        1.0,
-        pa.table(
-            {
-                "candidate_id": pa.array([candidate_ids[i] for i in keep], pa.string()),
-                "event_timestamp": _stamps(ts_ns[keep]),
-                "context_t_ns": ts_ns[keep],
-            }
-            | {name: np.ascontiguousarray(ctx[keep, c]) for c, name in enumerate(CTX_NAMES)}
-        ),
+def _contexts(asked: _Asked, keep: np.ndarray) -> pa.Table:
+    t_ns = asked.ts_ns[keep]
+    return pa.table(
+        {
+            "candidate_id": pa.array([asked.ids[i] for i in keep], pa.string()),
+            "event_timestamp": _stamps(t_ns),
+            "context_t_ns": t_ns,
+        }
+        | {name: np.ascontiguousarray(asked.ctx[keep, c]) for c, name in enumerate(CTX_NAMES)}
     )
 
 
 def _unpack(answer: pa.Table, ts_ns: np.ndarray) -> TrainingSet:
     same = [answer.column(name).fill_null(-1).to_numpy() == ts_ns for name in ("t_ns", "context_t_ns")]
     found = same[0] & same[1]
-    sizes = np.unique(pc.list_value_length(answer.column("x").filter(pa.array(found))).to_numpy())
+    sizes = np.unique(pc.list_value_length(answer.column("x")).fill_null(-1).to_numpy()[found])
     if len(sizes) > 1 or (sizes % _C).any():
         raise StoreError(
             f"stored windows of {sizes.tolist()} values", f"one multiple of {_C} channels for all", _REFILL
         )
     T = int(sizes[0]) // _C if len(sizes) else MODEL.T
-    x = np.full((len(ts_ns), T, _C), np.nan, np.float32)
+    x = np.empty((len(ts_ns), T, _C), np.float32)
+    x[~found] = np.nan
     ctx = np.full((len(ts_ns), len(CTX_NAMES)), np.nan, np.float32)
     begin = 0
     # Chunk by chunk: joining the chunks would hold every sequence twice.
     for chunk in answer.column("x").chunks:
-        at = np.flatnonzero(found[begin : begin + len(chunk)])
-        x[begin + at] = chunk.take(pa.array(at)).flatten().to_numpy().reshape(-1, T, _C)
+        here = found[begin : begin + len(chunk)]
+        known = chunk.filter(pa.array(here)) if not here.all() else chunk
+        x[begin : begin + len(chunk)][here] = known.flatten().to_numpy().reshape(-1, T, _C)
         begin += len(chunk)
     for c, name in enumerate(CTX_NAMES):
         ctx[found, c] = answer.column(name).filter(pa.array(found)).to_numpy()

@@ -1,21 +1,20 @@
-"""A Feast offline store over Parquet that joins with DuckDB's ASOF JOIN.
+"""A Feast offline store over Parquet that joins with DuckDB's ASOF JOIN (see :mod:`feature_repo.asof`).
 
 Feast's own DuckDB store joins by inequality, which is quadratic in the rows of one key, and loses the order of the rows
-that were asked for. This one is a merge per key, carries no payload through it, and keeps the order.
+that were asked for. This one is a merge per key, and keeps the order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from feast.errors import FeastEntityDFMissingColumnsError
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores import offline_utils
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore
@@ -25,14 +24,14 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast.on_demand_feature_view import OnDemandFeatureView
 from pydantic import StrictStr
 
+from .asof import AsofView, join, pull, utc
 from .errors import InputError
+from .partitions import PARTITIONED, files_of, prune
 from .store import APPLY, feast_root
 
 __all__ = ["AsofOfflineStore", "AsofOfflineStoreConfig", "AsofRetrievalJob"]
 
-_TIME = pa.timestamp("us", tz="UTC")
-_SCAN = "read_parquet(?, file_row_number = true, union_by_name = true)"
-_KEYS_LISTED = 64  # up to this many distinct keys are named in the scan, so that row groups of others are skipped
+_US = timedelta(microseconds=1)
 
 
 class AsofOfflineStoreConfig(_StockConfig):
@@ -41,23 +40,13 @@ class AsofOfflineStoreConfig(_StockConfig):
     type: StrictStr = "feature_repo.offline_store.AsofOfflineStore"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One feature view of a request."""
-
-    files: list[str]  # one list for both steps: a file that appears between them changes nothing
-    time: str
-    created: str | None
-    keys: dict[str, str]  # column in the source -> column in the entity rows
-    columns: dict[str, str]  # column in the source -> name in the answer
-    ttl: timedelta | None
-
-
 class AsofOfflineStore(DuckDBOfflineStore):
     """Point-in-time joins as Feast defines them: newest row at or before the entity's time, not older than the ttl.
 
     Of rows with the same key and time the one with the latest created timestamp is taken, without such a column the
-    last one written. Relative source paths hang below :func:`feature_repo.store.feast_root`.
+    last one written. A source is a file, a folder with all that lies below it, or a pattern; relative paths hang below
+    :func:`feature_repo.store.feast_root`. Of a source with the tag :data:`feature_repo.partitions.PARTITIONED` only the
+    files are opened whose symbol and day can match.
     """
 
     supports_filter_by_created_timestamp = True
@@ -76,30 +65,37 @@ class AsofOfflineStore(DuckDBOfflineStore):
     ) -> RetrievalJob:
         """Join every view to the entity rows; the answer has their order and their columns first.
 
+        The rows' own columns come back as they were given. Naive times are UTC. A key or time that is missing in a row,
+        or unknown, gives nulls.
+
         Raises
         ------
         InputError
-            When the entity rows are no data frame.
+            When the entity rows are no data frame, or one of their columns has the name of a feature.
+        FeastEntityDFMissingColumnsError
+            When they lack a key.
         """
         if entity_df is None or isinstance(entity_df, str):
-            raise InputError(
-                "entity rows that are no data frame", "a pandas.DataFrame with keys and event_timestamp", "Give one"
-            )
+            got = "a query in SQL" if entity_df is not None else "no entity rows, but a span of time"
+            raise InputError(got, "a pandas.DataFrame with the keys and event_timestamp", "Give one as entity_df")
         time = offline_utils.infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
+        keys = offline_utils.get_expected_join_keys(project, feature_views, registry)
+        if missing := keys - set(entity_df.columns):
+            raise FeastEntityDFMissingColumnsError(keys | {time}, missing)
         entities = pa.Table.from_pandas(entity_df, preserve_index=False)
-        at = entities.schema.get_field_index(time)
-        entities = entities.set_column(at, time, _utc(entities.column(time)))
-        views = [_view(view, feature_refs, full_feature_names) for view in feature_views]
+        times = utc(entities.column(time))
+        views = [_view(view, feature_refs, full_feature_names, entities, times) for view in feature_views]
+        for name in (name for view in views for name in view.columns.values()):
+            if name in entities.column_names:
+                raise InputError(
+                    f"entity rows with a column {name}", "columns that are no features", "Ask for full_feature_names"
+                )
 
         def run() -> pa.Table:
             answer = entities
-            with duckdb.connect() as con:
-                con.sql("SET TimeZone='UTC'")
-                con.register("entity_rows", entities.append_column("__row", pa.array(np.arange(len(entities)))))
-                for view in views:
-                    found = _join(con, entities, time, view, filter_by_created_timestamp)
-                    for name in found.column_names:
-                        answer = answer.append_column(found.field(name), found.column(name))
+            for found in join(entities, times, views, filter_by_created_timestamp):
+                for name in found.column_names:
+                    answer = answer.append_column(found.field(name), found.column(name))
             return answer
 
         return AsofRetrievalJob(
@@ -126,11 +122,9 @@ class AsofOfflineStore(DuckDBOfflineStore):
         end_date: datetime,
     ) -> RetrievalJob:
         """The newest row of each key with an event time from ``start_date`` to ``end_date``."""
-        keys = ", ".join(_q(k) for k in join_key_columns)
-        order = _place(timestamp_field, created_timestamp_column)
         columns = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
-        newest = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order} DESC) = 1"
-        return _pull(data_source, columns, timestamp_field, start_date, end_date, newest)
+        newest_of = (join_key_columns, created_timestamp_column)
+        return _pull(data_source, columns, timestamp_field, start_date, end_date, newest_of)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -145,11 +139,11 @@ class AsofOfflineStore(DuckDBOfflineStore):
     ) -> RetrievalJob:
         """Every row with an event time from ``start_date`` to ``end_date``: what is materialised."""
         columns = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
-        return _pull(data_source, columns, timestamp_field, start_date, end_date, "")
+        return _pull(data_source, columns, timestamp_field, start_date, end_date)
 
     @staticmethod
     def offline_write_batch(config: Any, feature_view: FeatureView, *args: Any, **kwargs: Any) -> None:
-        """Refused: sources are replaced a symbol at a time, never appended to.
+        """Refused: sources are replaced by days, never appended to.
 
         Raises
         ------
@@ -164,7 +158,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
 
     def validate_data_source(self, config: Any, data_source: Any) -> None:
         """An empty source is no error: the definitions are applied before there is data."""
-        if _files(data_source):
+        if files_of(Path(_path(data_source))):
             super().validate_data_source(config, _resolved(data_source))
 
     def get_table_column_names_and_types_from_data_source(self, config: Any, data_source: Any) -> Any:
@@ -215,12 +209,6 @@ class AsofRetrievalJob(RetrievalJob):
         pq.write_table(self.to_arrow(), path)
 
 
-def _utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_timestamp(column.type):
-        raise InputError(f"an event timestamp of type {column.type}", "a timestamp column", "Convert it to datetime64")
-    return column.cast(_TIME, safe=False)  # naive times are UTC; nanoseconds are floored, as the sources keep none
-
-
 def _path(source: Any) -> str:
     if not isinstance(source, FileSource):
         raise InputError(
@@ -229,35 +217,44 @@ def _path(source: Any) -> str:
     return str(feast_root() / source.path)
 
 
-def _files(source: Any) -> list[Path]:
-    path = Path(_path(source))
-    return [path] if path.is_file() else sorted(path.glob("*.parquet"))
-
-
-def _some_files(source: Any) -> list[str]:
-    files = _files(source)
+def _some_files(source: Any) -> list[Path]:
+    files = files_of(Path(_path(source)))
     if not files:
         raise InputError(
             f"no Parquet file in {_path(source)}",
             "rows written by feature_repo.offline.write_store",
             f"Write them. {APPLY} if the definitions changed",
         )
-    return [str(f) for f in files]
+    return files
+
+
+def _pruned(source: FileSource, **wanted: Any) -> list[str]:
+    files = _some_files(source)
+    if not PARTITIONED.items() <= source.tags.items():
+        return [str(f) for f in files]
+    return [str(f) for f in prune(files, **wanted) or files[:1]]  # one at least, for the types of the columns
 
 
 def _resolved(source: FileSource) -> FileSource:
     return FileSource(path=_path(source), timestamp_field=source.timestamp_field, file_format=source.file_format)
 
 
-def _view(view: FeatureView, refs: list[str], full_names: bool) -> _View:
+def _view(view: FeatureView, refs: list[str], full_names: bool, entities: pa.Table, times: pa.ChunkedArray) -> AsofView:
     source = view.batch_source
     prefix = view.projection.name_to_use()
     name = view.projection.name_alias or view.name
     in_source = {new: old for old, new in (source.field_mapping or {}).items()}
     features = [ref.split(":", 1)[1] for ref in refs if ref.split(":", 1)[0] == prefix]
     join_keys = view.projection.join_key_map or {e.name: e.name for e in view.entity_columns}
-    return _View(
-        files=_some_files(source),
+    last_us = times.drop_null().cast(pa.int64()).to_numpy()
+    (first_key, *_) = join_keys.values()
+    return AsofView(
+        files=_pruned(
+            source,
+            symbols=entities.column(first_key),
+            first_ns=(last_us - view.ttl // _US) * 1_000 if view.ttl else None,
+            last_ns=last_us * 1_000,
+        ),
         time=source.timestamp_field,
         created=source.created_timestamp_column or None,
         keys={in_source.get(k, k): v for k, v in join_keys.items()},
@@ -266,78 +263,24 @@ def _view(view: FeatureView, refs: list[str], full_names: bool) -> _View:
     )
 
 
-def _join(con: duckdb.DuckDBPyConnection, entities: pa.Table, time: str, view: _View, as_known: bool) -> pa.Table:
-    """The view's columns for every entity row, in their order; nulls where nothing matches.
-
-    Two steps, so that a payload of kilobytes a row is read once and never sorted or grouped: first the place (file and
-    row) of the match by key and time alone, then the payload of those places.
-    """
-    event = f"{_q(view.time)}::TIMESTAMPTZ"
-    created = f"{_q(view.created)}::TIMESTAMPTZ" if view.created else "NULL::TIMESTAMPTZ"
-    as_known = as_known and view.created is not None
-    keys = ", ".join(_q(k) for k in view.keys)
-    same_key = " AND ".join(f"e.{_q(in_entity)} = s.{_q(in_source)}" for in_source, in_entity in view.keys.items())
-    place = _place(view.time, view.created)
-    if as_known:
-        # Usable from the later of both times on: the best of all that are usable by then is a running maximum.
-        best = f"""SELECT DISTINCT {keys}, greatest({event}, {created}) AS __usable,
-                   max({place}) OVER (PARTITION BY {keys} ORDER BY greatest({event}, {created})) AS best"""
-    else:
-        best = f"SELECT {keys}, {event} AS __usable, max({place}) AS best"
-    scan = [f"{_q(view.time)} IS NOT NULL"]
-    if as_known:
-        scan.append(f"{_q(view.created)} IS NOT NULL")
-    parameters: list[Any] = [view.files]
-    for in_source, in_entity in view.keys.items():
-        wanted = entities.column(in_entity).unique().to_pylist()
-        if len(wanted) <= _KEYS_LISTED:
-            scan.append(f"{_q(in_source)} IN (SELECT unnest(?))")
-            parameters.append(wanted)
-    age = f"AND s.best.t + to_microseconds({view.ttl // timedelta(microseconds=1)}) >= e.{_q(time)}" if view.ttl else ""
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE place AS
-        WITH source AS (
-            {best} FROM {_SCAN}
-            WHERE {" AND ".join(scan)} {"" if as_known else f"GROUP BY {keys}, __usable"})
-        SELECT e.__row, s.best.f AS f, s.best.r AS r
-        FROM entity_rows e ASOF JOIN source s ON {same_key} AND e.{_q(time)} >= s.__usable
-        WHERE TRUE {age}""",
-        parameters,
-    )
-    columns = ", ".join(f"p.{_q(c)} AS {_q(name)}" for c, name in view.columns.items())
-    return con.sql(
-        f"""SELECT {columns}
-        FROM entity_rows e
-        LEFT JOIN place m ON e.__row = m.__row
-        LEFT JOIN {_SCAN} p
-            ON p.file_index = m.f AND p.file_row_number = m.r
-        ORDER BY e.__row""",
-        params=[view.files],
-    ).to_arrow_table()
-
-
 def _pull(
-    source: FileSource, columns: list[str | None], time: str, start: datetime | None, end: datetime | None, rest: str
+    source: FileSource,
+    columns: list[str | None],
+    time: str,
+    start: datetime | None,
+    end: datetime | None,
+    newest_of: tuple[list[str], str | None] | None = None,
 ) -> AsofRetrievalJob:
-    files = _some_files(source)
-    span = [(sign, d.astimezone(UTC)) for sign, d in ((">=", start), ("<=", end)) if d is not None]
-    where = " AND ".join(["TRUE", *(f"{_q(time)}::TIMESTAMPTZ {sign} ?" for sign, _ in span)])
-
-    def run() -> pa.Table:
-        with duckdb.connect() as con:
-            con.sql("SET TimeZone='UTC'")
-            names = ", ".join(_q(c) for c in columns if c)
-            query = f"SELECT {names} FROM {_SCAN} WHERE {where} {rest}"
-            return con.sql(query, params=[files, *(d for _, d in span)]).to_arrow_table()
-
-    return AsofRetrievalJob(run, False, [], RetrievalMetadata([c for c in columns if c], [], start, end))
+    names = [c for c in columns if c]
+    first_ns, last_ns = (None if d is None else np.array([_ns(d)]) for d in (start, end))
+    files = _pruned(source, first_ns=first_ns, last_ns=last_ns)
+    return AsofRetrievalJob(
+        lambda: pull(files, names, time, start, end, newest_of),
+        False,
+        [],
+        RetrievalMetadata(names, [], start, end),
+    )
 
 
-def _place(time: str, created: str | None) -> str:
-    """Where a row is, led by what decides between rows: its maximum is the place of the row that counts."""
-    made = f"{_q(created)}::TIMESTAMPTZ" if created else "NULL::TIMESTAMPTZ"
-    return f"{{t: {_q(time)}::TIMESTAMPTZ, known: {made} IS NOT NULL, c: {made}, f: file_index, r: file_row_number}}"
-
-
-def _q(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _ns(moment: datetime) -> int:
+    return (moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // _US * 1_000

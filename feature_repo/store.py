@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,15 +14,25 @@ from .paths import data_root
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-__all__ = ["APPLY", "GATE_SERVICE", "REPO_DIR", "SERVICE", "WINDOW_TTL_NS", "StoreError", "feast_root", "open_store"]
+__all__ = [
+    "APPLY",
+    "CONFIG_VARIABLE",
+    "REPO_DIR",
+    "SERVICE",
+    "WINDOW_TTL_NS",
+    "StoreError",
+    "config_file",
+    "feast_root",
+    "open_store",
+]
 
 REPO_DIR = Path(__file__).resolve().parent
 SERVICE = "meta_model_v1"
-"""FeatureService of the model's two inputs."""
-GATE_SERVICE = "gate_v1"
-"""FeatureService of one decision: the window and the market row that belongs to it."""
+"""FeatureService that training and serving both name."""
 WINDOW_TTL_NS = 1 * SECOND_NS
 """A row older than this is missing, offline (Feast's ttl) and online (our reader; Feast enforces no ttl there)."""
+CONFIG_VARIABLE = "FEAST_FS_YAML_FILE_PATH"
+"""Feast's own variable: the shell, the feature process and the gate follow the same choice of a store."""
 APPLY = "Run `feast -c feature_repo apply`"
 
 
@@ -38,8 +49,13 @@ def feast_root() -> Path:
     return root / "feast"
 
 
+def config_file() -> Path:
+    """Feast's configuration: ``$FEAST_FS_YAML_FILE_PATH`` where set, as for the ``feast`` command, else SQLite's."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or REPO_DIR / "feature_store.yaml").absolute()
+
+
 def open_store(*, must_exist: bool = True) -> FeatureStore:
-    """Open the repository with the configuration that the ``feast`` command uses.
+    """Open the repository with the configuration that the ``feast`` command uses, see :func:`config_file`.
 
     Parameters
     ----------
@@ -48,19 +64,31 @@ def open_store(*, must_exist: bool = True) -> FeatureStore:
     Raises
     ------
     StoreError
-        When the registry is missing or unreadable.
+        When the configuration or the registry is missing or unreadable.
     """
-    registry = feast_root() / "registry.db"
-    if must_exist and not registry.is_file():
-        raise StoreError(f"no feature registry at {registry}", "the registry of an applied repository", APPLY)
     _import_feast()
     from feast import FeatureStore
+    from feast.errors import FeastError
+    from feast.repo_config import FeastConfigError
     from google.protobuf.message import DecodeError
+    from yaml import YAMLError
 
+    config = config_file()
     try:
-        store = FeatureStore(repo_path=str(REPO_DIR))
-        if must_exist:
-            store.registry.proto()
+        store = FeatureStore(repo_path=str(REPO_DIR), fs_yaml_file=config)
+        registry = feast_root() / store.config.registry.path
+    except (OSError, UnicodeDecodeError, YAMLError, FeastConfigError, FeastError) as error:
+        raise StoreError(
+            f"the Feast configuration {config} cannot be used ({str(error).splitlines()[0]})",
+            "feature_store.yaml or feature_store.redis.yaml of feature_repo",
+            f"Set {CONFIG_VARIABLE} to one of them, or unset it",
+        ) from error
+    if not must_exist:
+        return store
+    if not registry.is_file():
+        raise StoreError(f"no feature registry at {registry}", "the registry of an applied repository", APPLY)
+    try:
+        store.registry.proto()
     except (OSError, DecodeError) as error:
         raise StoreError(
             f"the feature registry at {registry} cannot be read ({error})",

@@ -7,45 +7,45 @@ from __future__ import annotations
 
 import math
 import os
-import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from feature_repo.constants import MODEL, SECOND_NS
+from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, MARKET_DTYPE
-from feature_repo.store import APPLY, GATE_SERVICE, WINDOW_TTL_NS, StoreError, open_store
-
-if TYPE_CHECKING:
-    from feast import FeatureStore
+from feature_repo.store import APPLY, CONFIG_VARIABLE, SERVICE, WINDOW_TTL_NS, StoreError, open_store
 
 __all__ = ["OnlineWindow"]
 
 _VIEW = "window_sequence"
 _C = len(CHANNELS)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OnlineWindow:
     """Push and read the newest window of one symbol.
 
-    Ages are judged by the ``t_ns`` inside the row and the time given as argument: Feast enforces no ttl online and cuts
-    event times to seconds. Safe for one pushing and one reading thread or process.
+    The store is the one that ``feature_repo.store.config_file`` names: SQLite or Redis. Ages are judged by the ``t_ns``
+    inside the row and the time given as argument, as Feast enforces no ttl online. Any number of processes may push and
+    read; of one object one thread may push while another reads.
 
     Parameters
     ----------
     T : rows of a window
     ttl_ns : a window older than this is missing
-    restart : the first push replaces whatever the store holds; for a replay, whose times lie before those of the last
-        run. Without it, a window that is not newer than the stored one is refused.
+    restart : the first push deletes what the store holds of the symbol before it; for a replay, whose times lie before
+        those of the last run. Else the store keeps its window until a newer one comes, whoever pushes.
 
     Raises
     ------
     StoreError
-        When the registry, the service or the online database is missing or unreadable.
+        When the configuration, the registry, the service or the online database is missing or unreadable.
     """
 
     def __init__(self, symbol: str, *, T: int = MODEL.T, ttl_ns: int = WINDOW_TTL_NS, restart: bool = False) -> None:
@@ -84,22 +84,19 @@ class OnlineWindow:
         t_ns = int(market_row["t_ns"])
         if t_ns <= self._pushed_ns:
             return False
-        if self._writer is None:
-            self._writer = open_store()
-        if not self._restart:
-            stored = self._answer(self._writer, [f"{_VIEW}:t_ns"])["t_ns"]
-            if stored is not None and t_ns <= stored.int64_val:
-                return False
         row = {
             "symbol": [self.symbol],
-            "event_timestamp": [datetime.fromtimestamp(t_ns // SECOND_NS, UTC)],
+            "event_timestamp": [_EPOCH + timedelta(microseconds=t_ns // 1_000)],
             "x": [x.reshape(-1)],
         }
         row |= {name: [market_row[name].item()] for name in MARKET_DTYPE.names}
-        with self._store_errors():
-            self._writer.write_to_online_store(_VIEW, inputs=row)
-        self._pushed_ns, self._restart = t_ns, False
-        return True
+        with self._source.errors():
+            if self._restart:
+                self._source.forget(self.symbol)
+            written = self._source.write(row)
+        if written:
+            self._pushed_ns, self._restart = t_ns, False
+        return written
 
     def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
         """The newest window, read with ``get_online_features``.
@@ -132,7 +129,7 @@ class OnlineWindow:
         return x, market_row
 
     def _read(self) -> tuple[int, np.ndarray, np.void] | None:
-        values = self._answer(self._reader, self._refs)
+        values = self._source.read(self.symbol)
         if values["t_ns"] is None or values["x"] is None:
             return None
         # From the protocol buffer: to_dict() would make 1,536 Python floats first.
@@ -152,30 +149,70 @@ class OnlineWindow:
                 row[name] = math.nan  # Feast keeps a NaN as a null
         return int(row["t_ns"]), x.reshape(self.T, _C), row[()]
 
-    def _answer(self, store: FeatureStore, refs: list[str]) -> dict[str, Any]:
+    def _connect(self) -> None:
+        self._source = _open_source()
+        self._seen: tuple[int, np.ndarray, np.void] | None = None
+
+    def _follow_database(self) -> None:
+        if not self._source.is_current():
+            self._connect()
+
+
+class _Source:
+    """The opened feature store and what every call to it needs."""
+
+    def __init__(self) -> None:
+        self.store = open_store()
+        from feature_repo.newest import NewestWins
+
+        self.config = self.store.config
+        self.online = self.store.provider.online_store
+        if not isinstance(self.online, NewestWins):
+            raise StoreError(
+                f"an online store {type(self.online).__name__}, in which an older window may replace a newer one",
+                "that of feature_store.yaml or feature_store.redis.yaml",
+                f"Set {CONFIG_VARIABLE} to one of them, or unset it",
+            )
+        self._database: Path | None = self.online.database(self.config)
+        self._inode = self._find_database()
+        with self.errors():
+            service = self.store.get_feature_service(SERVICE)
+            self._view = self.store.get_feature_view(_VIEW)
+        # Names instead of the service: Feast looks a service up anew in every call, half the time of a read.
+        self._refs = [
+            f"{projection.name}:{feature.name}"
+            for projection in service.feature_view_projections
+            if projection.name == _VIEW  # the context is made from it and the candidate, at the decision
+            for feature in projection.features
+        ]
+        registry = self.store.registry
+        self.identity = (os.getpid(), self.config.online_store, self._inode, registry.proto().version_id)
+
+    def read(self, symbol: str) -> dict[str, Any]:
         """Protocol-buffer value by feature, None where the store has none."""
-        with self._store_errors():
-            answer = store.get_online_features(features=refs, entity_rows=[{"symbol": self.symbol}]).proto
+        with self.errors():
+            answer = self.store.get_online_features(features=self._refs, entity_rows={"symbol": [symbol]}).proto
         names = answer.metadata.feature_names.val
         values = [column.values[0] for column in answer.results]
         # A store may report a missing key as present with an empty value: judged by the value alone.
         return {n: v if v.WhichOneof("val") is not None else None for n, v in zip(names, values, strict=True)}
 
-    def _connect(self) -> None:
-        self._reader: FeatureStore = open_store()
-        # A connection of its own, made when needed: a reader on the writer's would see half a push.
-        self._writer: FeatureStore | None = None
-        self._seen: tuple[int, np.ndarray, np.void] | None = None
-        self._database: str | None = getattr(self._reader.config.online_store, "path", None)
-        self._inode = self._find_database()
-        with self._store_errors():
-            service = self._reader.get_feature_service(GATE_SERVICE)
-        # Names instead of the service: Feast looks a service up anew in every call, half the time of a read.
-        self._refs = [
-            f"{projection.name}:{feature.name}"
-            for projection in service.feature_view_projections
-            for feature in projection.features
-        ]
+    def write(self, row: dict[str, list]) -> bool:
+        """Whether it was newer than what the store held."""
+        skipped = self.online.skipped
+        self.store.write_to_online_store(_VIEW, inputs=row)
+        return self.online.skipped == skipped
+
+    def forget(self, symbol: str) -> None:
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        key = EntityKey(join_keys=["symbol"], entity_values=[Value(string_val=symbol)])
+        self.online.forget(self.config, self._view, [key])
+
+    def is_current(self) -> bool:
+        """Whether the database is the one that was opened: a connection goes on answering from a deleted file."""
+        return self._find_database() == self._inode
 
     def _find_database(self) -> int | None:
         if self._database is None:
@@ -187,22 +224,32 @@ class OnlineWindow:
                 f"no online store at {self._database}", "the database of an applied repository", APPLY
             ) from error
 
-    def _follow_database(self) -> None:
-        # An open connection goes on answering from a deleted file.
-        if self._find_database() != self._inode:
-            self._connect()
-
     @contextmanager
-    def _store_errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Turn what a broken store raises into a StoreError."""
         from feast.errors import FeastError
         from google.protobuf.message import DecodeError
 
         try:
             yield
-        except (FeastError, sqlite3.Error, DecodeError, OSError) as error:
-            where = self._database or "the configured server"
+        except (*self.online.failures, FeastError, DecodeError, OSError) as error:
             raise StoreError(
-                f"the online store at {where} failed ({error})",
+                f"the online store at {self.online.where(self.config)} failed ({error})",
                 "a reachable store of this version's definitions",
-                APPLY,
+                self.online.remedy if isinstance(error, self.online.failures) else APPLY,
             ) from error
+
+
+_opening = threading.Lock()
+_opened: _Source | None = None
+
+
+def _open_source() -> _Source:
+    """The store, opened once a process: Feast keeps what it resolved of one registry only, and two stores that take
+    turns read five times slower."""
+    global _opened
+    fresh = _Source()
+    with _opening:
+        if _opened is None or _opened.identity != fresh.identity:
+            _opened = fresh
+        return _opened

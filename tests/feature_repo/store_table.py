@@ -11,16 +11,24 @@ from feature_repo.offline import candidate_id
 from feature_repo.table import QUOTE_DTYPE, FeatureTable
 
 START_NS = 1_767_571_200_000_000_000  # 2026-01-05 00:00 UTC
+DAY_NS = 86_400_000_000_000
 
 
-def make_table(rows: int = 400, *, symbol: str = SIMULATED_SYMBOL, seed: int = 1, invalid: slice = slice(0, 20)):
-    """Random channels; the rows in ``invalid`` are not valid."""
+def make_table(
+    rows: int = 400,
+    *,
+    symbol: str = SIMULATED_SYMBOL,
+    seed: int = 1,
+    invalid: slice = slice(0, 20),
+    start_ns: int = START_NS + WINDOW_NS,
+) -> FeatureTable:
+    """Random channels; the rows in ``invalid`` are not valid. The first row's window begins at midnight."""
     rng = np.random.default_rng(seed)
     market = np.zeros(rows, MARKET_DTYPE)
     for name in MARKET_DTYPE.names:
         if MARKET_DTYPE[name].kind == "f":
             market[name] = rng.standard_normal(rows)
-    market["t_ns"] = START_NS + np.arange(rows) * WINDOW_NS
+    market["t_ns"] = start_ns + np.arange(rows) * WINDOW_NS
     market["valid"] = True
     market["valid"][invalid] = False
     market["vwap"][::3] = np.nan

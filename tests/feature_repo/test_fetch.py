@@ -114,7 +114,9 @@ def test_a_forced_fetch_that_fails_keeps_the_old_file(server: TardisServer, tmp_
     assert changed.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(day_csv("trades"))[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(day_csv("trades"))[:-9]], ids=["empty", "no gzip", "cut off"]
+)
 def test_a_file_put_there_by_hand_stays_only_if_it_is_whole(
     server: TardisServer, tmp_path: Path, content: bytes
 ) -> None:
@@ -205,6 +207,7 @@ def test_a_silent_server_is_given_up(server: TardisServer, tmp_path: Path) -> No
         (gzip.compress(day_csv("trades", first_us=1_722_384_000_000_000)), "not of ETHUSDT on 2024-08-01"),
         (gzip.compress(day_csv("trades")[:-5]), "last line has no end"),
     ],
+    ids=["a page", "empty", "cut off", "damaged", "no header", "other symbol", "other day", "no last end"],
 )
 def test_what_is_not_the_file_asked_for_is_not_kept(
     server: TardisServer, tmp_path: Path, content: bytes, message: str

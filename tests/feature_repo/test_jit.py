@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from feature_repo import events, jit, kernel
@@ -41,6 +43,23 @@ def test_the_engines_kernel_is_keyed_by_its_helpers_and_constants():
     folder = jit.cache_folder(*jit.sources_of(Path(kernel.__file__)))
     for made in (kernel.process_holding, kernel.process_releasing):
         assert Path(made._cache._cache_path).is_relative_to(folder)
+
+
+def test_machine_code_is_saved_by_one_at_a_time(tmp_path):
+    inside, seen = [], []
+
+    def save(number):
+        inside.append(number)
+        time.sleep(0.02)
+        seen.append(list(inside))
+        inside.remove(number)
+
+    # As two processes have it: each with a handle of its own on the lock.
+    locked = [jit._one_at_a_time(save, tmp_path / ".lock") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: locked[number](number), range(4)))
+    assert sorted(seen) == [[0], [1], [2], [3]]
+    assert kernel.process_holding._cache.save_overload.__qualname__ == locked[0].__qualname__
 
 
 def test_without_a_writable_home_a_private_temporary_folder_serves():

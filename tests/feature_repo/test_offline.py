@@ -13,8 +13,11 @@ from feature_repo.store import StoreError, feast_root
 
 from .store_table import START_NS, make_table, some_candidates
 
+pytestmark = pytest.mark.slow
+
 ROWS = [200, 90, 399, 83, 151, 150]  # not in order; 83 is the first row with 64 valid ones behind it
 T = 64
+DAY = "2026-01-05.parquet"
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +113,7 @@ def test_symbols_do_not_touch_each_other():
     one, other = make_table(seed=1), make_table(seed=5, symbol="ETHUSDT")
     a, b = some_candidates(one, [100, 200]), some_candidates(other, [100, 200, 300])
     write_store(one, *a)
-    file = feast_root() / "window_sequence" / f"{one.symbol}.parquet"
+    file = feast_root() / "window_sequence" / one.symbol / DAY
     before = file.read_bytes()
     write_store(other, *b)
     assert file.read_bytes() == before
@@ -174,8 +177,8 @@ def test_without_the_store_there_is_no_training_set(root, away, says):
     ("file", "says"),
     [
         ("registry.db", r"registry at .* cannot be read.*Delete it"),
-        ("window_sequence/ETHUSDT-SIM.parquet", r"sources in .* cannot be read.*make shadow"),
-        ("candidate_context/ETHUSDT-SIM.parquet", r"sources in .* cannot be read.*make shadow"),
+        ("window_sequence/ETHUSDT-SIM/2026-01-05.parquet", r"sources in .* cannot be read.*make shadow"),
+        ("candidate_context/ETHUSDT-SIM/2026-01-05.parquet", r"sources in .* cannot be read.*make shadow"),
     ],
 )
 def test_a_damaged_store_is_named(root, file, says):
@@ -197,7 +200,7 @@ def test_windows_of_two_lengths_are_refused(root):
     import pyarrow.parquet as pq
 
     asked = fill()
-    path = root / "window_sequence" / "ETHUSDT-SIM.parquet"
+    path = root / "window_sequence" / "ETHUSDT-SIM" / DAY
     rows = pq.read_table(path)
     x = rows.column("x").to_pylist()
     x[0] = x[0][: 24 * 20]

@@ -85,6 +85,7 @@ def test_the_first_line_that_can_be_used_counts(tmp_path):
         b"exchange,symbol,timestamp,local_timestamp\n",
         b"exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[1].price,bids[1].amount\n",
     ],
+    ids=["empty", "rubbish", "packed lines", "lines", "zip", "a column more", "another name", "short", "odd levels"],
 )
 def test_other_files_are_left_to_others(tmp_path, content):
     path = tmp_path / "incremental_book_L2.csv"

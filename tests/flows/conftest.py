@@ -62,5 +62,5 @@ def shadow(folder: Path, *arguments: str) -> Run:
 
 @pytest.fixture(scope="session")
 def simulated_run(tmp_path_factory) -> Run:
-    """Five simulated hours, one fold."""
-    return shadow(tmp_path_factory.mktemp("simulated"), "--hours", "5", "--folds", "1", "--fee-tier", "vip9")
+    """Three simulated hours, one fold."""
+    return shadow(tmp_path_factory.mktemp("simulated"), "--hours", "3", "--folds", "1", "--fee-tier", "vip9")

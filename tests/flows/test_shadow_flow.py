@@ -151,7 +151,7 @@ def test_the_run_names_each_stage_and_its_time(simulated_run, metrics):
 def test_the_default_tape_is_the_seeded_one(simulated_run, tmp_path, monkeypatch):
     """The same seed gives the same tape, byte for byte."""
     monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
-    folder = make_tape(None, hours=5.0)
+    folder = make_tape(None, hours=3.0)
     (before,) = (simulated_run.data / "tape" / "simulated").iterdir()
     names = sorted(p.name for p in before.iterdir())
     assert names == sorted(p.name for p in folder.iterdir())

@@ -1,7 +1,8 @@
-"""A decision's window through Feast's online store: exact, not older than it says, an error when the store is gone."""
+"""A decision's window through Feast's online stores: exact, and not older than it says."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import numpy as np
@@ -9,47 +10,13 @@ import pytest
 
 from feature_repo.constants import WINDOW_NS
 from feature_repo.errors import InputError
-from feature_repo.fields import CHANNELS, MARKET_DTYPE
-from feature_repo.offline import apply_definitions
-from feature_repo.store import StoreError
+from feature_repo.store import StoreError, open_store
 from runtime.live.online import OnlineWindow
 
-START_NS = 1_767_571_200_000_000_000
-T = 8
-SYMBOL = "ETHUSDT-SIM"
+from .online_windows import SYMBOL, T, assert_same, at, frame, number, window
 
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
-    apply_definitions()
-    return tmp_path / "feast"
-
-
-def window(k: int):
-    """The k-th window, all of its values telling k."""
-    x = np.random.default_rng(k).standard_normal((T, len(CHANNELS)), dtype=np.float32)
-    x[0, :3] = [-0.0, 1e-42, 3.4e38]
-    row = np.zeros((), MARKET_DTYPE)
-    for name in MARKET_DTYPE.names:
-        row[name] = k + 0.1
-    row["t_ns"], row["valid"], row["warm"] = at(k), True, k % 2
-    row["vwap"], row["slip_buy_bps"] = np.nan, np.inf
-    return x, row[()]
-
-
-def at(k: int) -> int:
-    return START_NS + k * WINDOW_NS
-
-
-def assert_same(found, expected):
-    x, row = found
-    assert x.dtype == np.float32
-    assert x.shape == (T, len(CHANNELS))
-    np.testing.assert_array_equal(x.view(np.uint32), expected[0].view(np.uint32))
-    assert isinstance(row, np.void)
-    assert row.dtype == MARKET_DTYPE
-    assert row.tobytes() == expected[1].tobytes()
+pytest_plugins = ("tests.runtime.online_stores",)
+pytestmark = [pytest.mark.usefixtures("either"), pytest.mark.slow]
 
 
 def test_what_was_pushed_is_read_bit_for_bit():
@@ -79,7 +46,7 @@ def test_an_older_push_is_refused():
 
 
 def test_a_reader_does_not_go_back_to_an_older_row():
-    """A pusher that knows nothing of the newer window, as Feast itself is."""
+    """Not even when a restart took the store itself back."""
     reader = OnlineWindow(SYMBOL, T=T)
     OnlineWindow(SYMBOL, T=T).push(*window(5))
     assert_same(reader.snapshot_at(at(5)), window(5))
@@ -106,93 +73,49 @@ def test_the_age_is_judged_by_the_row_and_the_time_given():
     assert_same(online.snapshot_at(at(6)), window(5))
 
 
-def test_half_a_push_is_never_seen(monkeypatch):
-    """Feast writes feature by feature: read after each of them."""
-    from feast.infra.online_stores import sqlite
-
-    online = OnlineWindow(SYMBOL, T=T)
-    online.push(*window(1))
-    feature_written = sqlite.extract_text_and_num
-    reads = []
-
-    def read_meanwhile(*args):
-        reads.append(online.snapshot_at(at(2)))
-        return feature_written(*args)
-
-    monkeypatch.setattr(sqlite, "extract_text_and_num", read_meanwhile)
-    assert online.push(*window(2))
-    assert len(reads) == len(MARKET_DTYPE.names) + 1
-    for found in reads:
-        assert_same(found, window(1))
-    assert_same(online.snapshot_at(at(2)), window(2))
+def test_a_restart_forgets_one_symbol_only():
+    OnlineWindow("ETHUSDT", T=T).push(*window(9))
+    assert OnlineWindow(SYMBOL, T=T, restart=True).push(*window(1))
+    assert_same(OnlineWindow("ETHUSDT", T=T).snapshot_at(at(9)), window(9))
 
 
-def test_pushing_and_reading_threads():
-    online = OnlineWindow(SYMBOL, T=T)
-    online.push(*window(0))
-    failures = []
+def test_pushing_and_reading_threads_see_whole_windows_and_never_an_older_one():
+    """Two pushers in wrong order, on stores of their own, and a reader."""
+    OnlineWindow(SYMBOL, T=T).push(*window(0))
+    reader = OnlineWindow(SYMBOL, T=T)
+    failures, last = [], 25
 
-    def push():
+    def push(order):
         try:
-            for k in range(1, 20):
-                online.push(*window(k))
-        except StoreError as error:
+            store = open_store()
+            for k in order:
+                store.write_to_online_store("window_sequence", df=frame(k))
+        except sqlite3.Error as error:
             failures.append(error)
 
-    thread = threading.Thread(target=push)
-    thread.start()
-    while thread.is_alive():
-        x, row = online.snapshot_at(at(0))
-        assert_same((x, row), window((int(row["t_ns"]) - START_NS) // WINDOW_NS))
-    thread.join()
+    orders = [list(range(1, last)), list(range(last, 0, -1))]
+    threads = [threading.Thread(target=push, args=[order]) for order in orders]
+    for thread in threads:
+        thread.start()
+    seen = [0]
+    while any(thread.is_alive() for thread in threads):
+        seen.append(number(reader.snapshot_at(at(0))))
     assert not failures
-    assert_same(online.snapshot_at(at(19)), window(19))
+    assert seen == sorted(seen)
+    assert number(reader.snapshot_at(at(0))) == last
 
 
-def test_a_deleted_database_is_an_error(root):
-    online = OnlineWindow(SYMBOL, T=T)
-    online.push(*window(1))
-    assert online.snapshot_at(at(1)) is not None
-    for file in root.glob("online.db*"):
-        file.unlink()
-    with pytest.raises(StoreError, match=r"no online store at .*online\.db.*feast -c feature_repo apply"):
-        online.snapshot_at(at(1))
-    with pytest.raises(StoreError, match="no online store at"):
-        online.push(*window(2))
-    with pytest.raises(StoreError, match="no online store at"):
-        OnlineWindow(SYMBOL, T=T)
-    assert not (root / "online.db").exists()
-    apply_definitions()
-    assert online.snapshot_at(at(1)) is None  # the new database is followed, and nothing is remembered
-    assert online.push(*window(2))
-    assert_same(online.snapshot_at(at(2)), window(2))
+def test_windows_of_one_process_share_their_store():
+    """Feast keeps what it resolved of one registry: two stores that take turns would throw it away at each read."""
+    from feast import utils
 
-
-def test_a_missing_registry_is_an_error(root):
-    (root / "registry.db").unlink()
-    with pytest.raises(StoreError, match=r"no feature registry at .*feast -c feature_repo apply"):
-        OnlineWindow(SYMBOL, T=T)
-
-
-def test_a_registry_without_the_service_is_an_error():
-    from feature_repo.store import open_store
-
-    open_store().delete_feature_service("gate_v1")
-    with pytest.raises(StoreError, match=r"gate_v1.*feast -c feature_repo apply"):
-        OnlineWindow(SYMBOL, T=T)
-
-
-@pytest.mark.parametrize("content", [b"", b"this is no database" * 100])
-def test_a_damaged_database_is_an_error(root, content):
-    OnlineWindow(SYMBOL, T=T).push(*window(1))
-    for file in root.glob("online.db*"):
-        file.unlink()
-    (root / "online.db").write_bytes(content)
-    online = OnlineWindow(SYMBOL, T=T)
-    with pytest.raises(StoreError, match=r"online store at .*online\.db failed"):
-        online.snapshot_at(at(1))
-    with pytest.raises(StoreError, match=r"online store at .*online\.db failed"):
-        online.push(*window(1))
+    first, second = OnlineWindow(SYMBOL, T=T), OnlineWindow("ETHUSDT", T=T)
+    first.snapshot_at(at(0))
+    kept = dict(utils._feature_resolution_cache)
+    second.snapshot_at(at(0))
+    first.snapshot_at(at(0))
+    assert kept
+    assert all(utils._feature_resolution_cache[key] is value for key, value in kept.items())
 
 
 def test_a_window_of_another_length_is_an_error():

@@ -15,6 +15,8 @@ from feature_repo.table import QUOTE_DTYPE
 from runtime.candidate import Entry
 from runtime.shadow import BUSY, NO_DATA, OK, ORDER_DTYPE, TRADE_DTYPE, UNFILLED, blind_spans, replay
 
+pytestmark = pytest.mark.slow  # hftbacktest compiles in every process
+
 MS = 1_000_000
 TARGET, STOP, TIMEOUT = 0, 1, 2
 ETH = INSTRUMENTS[("binance_usdm", "ETHUSDT")]

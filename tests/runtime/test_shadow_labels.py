@@ -16,6 +16,8 @@ from meta_models.labels import INVALID, STOP, TARGET, TIMEOUT, label_candidates
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.shadow import OK, ORDER_DTYPE, blind_spans, replay
 
+pytestmark = pytest.mark.slow  # hftbacktest compiles in every process
+
 MS = 1_000_000
 ETH = INSTRUMENTS[("binance_usdm", "ETHUSDT")]
 FEE = FeeTier("test", 2.0, 5.0)

@@ -1,0 +1,48 @@
+"""What holds for the whole suite: which files are read, and in which order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLOWS = "tests/flows/"
+
+_ONLY_WITHOUT = re.compile(r"not \w+( and not \w+)*")
+_WHOLE_FILE = re.compile(r"^pytestmark = (\[.*?^\]|.*?$)", re.MULTILINE | re.DOTALL)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file all of whose tests would be left out is not imported: torch and Feast take longer than the fast tests."""
+    wanted = config.option.markexpr
+    if collection_path.suffix != ".py" or not _ONLY_WITHOUT.fullmatch(wanted):
+        return None
+    marks = _WHOLE_FILE.search(collection_path.read_text(encoding="utf-8"))
+    left_out = {f"pytest.mark.{name}" for name in re.findall(r"not (\w+)", wanted)}
+    return True if marks and left_out & set(re.findall(r"pytest\.mark\.\w+", marks[1])) else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file runs in one process, for the sake of its fixtures, and so does tests/flows, for its one long run."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return FLOWS if file.startswith(FLOWS) else file
+
+    return ByFile(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the files, the long ones go first: alone at the end, one would keep all waiting."""
+    if not hasattr(config, "workerinput"):
+        return
+    weights: dict[Path, int] = {}
+    for item in items:
+        weight = 2 if item.nodeid.startswith(FLOWS) else int(item.get_closest_marker("slow") is not None)
+        weights[item.path] = max(weights.get(item.path, 0), weight)
+    items.sort(key=lambda item: -weights[item.path])

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType
 from feast.data_format import ParquetFormat
-from feast.types import Array, Bool, Float32, Float64, Int64, String
+from feast.types import Array, Float32, Float64, Int64, String
 
 from feature_repo.constants import SECOND_NS
-from feature_repo.fields import CHANNELS, CONTEXT, FIELDS, MARKET
+from feature_repo.fields import CHANNELS, CONTEXT, FIELDS
+from feature_repo.market_row import MARKET_VALUES
 from feature_repo.partitions import PARTITIONED
 from feature_repo.store import SERVICE, WINDOW_TTL_NS
 
@@ -78,15 +79,7 @@ window_sequence = FeatureView(
         _SYMBOL,
         Field(name="t_ns", dtype=Int64, description="t_k of the newest row, ns UTC; the age is judged by it"),
         Field(name="x", dtype=Array(Float32), description=f"[T, {len(CHANNELS)}] flattened by rows, unaligned"),
-        *(
-            Field(
-                name=f.name,
-                dtype=Bool if f.dtype == "?" else Float64,
-                description=f"{f.formula} [{f.unit}; {f.null_policy}]",
-            )
-            for f in MARKET
-            if f.name != "t_ns"
-        ),
+        Field(name="market", dtype=Array(Float64), description=f"of the newest row: {', '.join(MARKET_VALUES)}"),
     ],
     source=window_push,
     description="The T rows that end at the timestamp, and the market row of the newest one",

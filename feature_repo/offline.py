@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from .constants import MODEL, WINDOW_NS
 from .errors import InputError
-from .fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
+from .fields import CHANNELS, CTX_NAMES
+from .market_row import pack_market
 from .partitions import day_name, day_of, files_of, staged
 from .store import APPLY, REPO_DIR, SERVICE, StoreError, config_file, feast_root, open_store
 from .table import FeatureTable
@@ -321,8 +322,6 @@ def _sequences(
         available[part] = ok
         t_ns = times[part][ok]
         row = table.market[np.searchsorted(table.t_ns, t_ns)]
-        flat = pa.array(x[ok].reshape(-1))
-        ends = pa.array(np.arange(len(t_ns) + 1, dtype=np.int32) * (T * _C))
         yield (
             fraction,
             pa.table(
@@ -330,11 +329,17 @@ def _sequences(
                     "symbol": _symbols(table.symbol, len(t_ns)),
                     "event_timestamp": _stamps(t_ns),
                     "t_ns": t_ns,
-                    "x": pa.ListArray.from_arrays(ends, flat),
+                    "x": _lists(x[ok].reshape(len(t_ns), T * _C)),
+                    "market": _lists(pack_market(row)),
                 }
-                | {name: np.ascontiguousarray(row[name]) for name in MARKET_DTYPE.names if name != "t_ns"}
             ),
         )
+
+
+def _lists(values: np.ndarray) -> pa.Array:
+    """A list a row of [n, m]."""
+    ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values.reshape(-1)))
 
 
 def _contexts(asked: _Asked, keep: np.ndarray) -> pa.Table:

@@ -5,7 +5,6 @@ The only file of the runtime that loads feast.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -19,11 +18,13 @@ import numpy as np
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, MARKET_DTYPE
+from feature_repo.market_row import MARKET_VALUES, pack_market, unpack_market
 from feature_repo.store import APPLY, CONFIG_VARIABLE, SERVICE, WINDOW_TTL_NS, StoreError, open_store
 
 __all__ = ["OnlineWindow"]
 
 _VIEW = "window_sequence"
+_READ = ("t_ns", "x", "market")
 _C = len(CHANNELS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -87,9 +88,10 @@ class OnlineWindow:
         row = {
             "symbol": [self.symbol],
             "event_timestamp": [_EPOCH + timedelta(microseconds=t_ns // 1_000)],
+            "t_ns": [t_ns],
             "x": [x.reshape(-1)],
+            "market": [pack_market(market_row)],
         }
-        row |= {name: [market_row[name].item()] for name in MARKET_DTYPE.names}
         with self._source.errors():
             if self._restart:
                 self._source.forget(self.symbol)
@@ -130,7 +132,7 @@ class OnlineWindow:
 
     def _read(self) -> tuple[int, np.ndarray, np.void] | None:
         values = self._source.read(self.symbol)
-        if values["t_ns"] is None or values["x"] is None:
+        if any(values[name] is None for name in _READ):
             return None
         # From the protocol buffer: to_dict() would make 1,536 Python floats first.
         x = np.array(values["x"].float_list_val.val, np.float32)
@@ -140,14 +142,15 @@ class OnlineWindow:
                 f"{self.T} rows of {_C} channels",
                 f"Push windows of this length, or read with T={x.size // _C}",
             )
-        row = np.zeros((), MARKET_DTYPE)
-        for name in MARKET_DTYPE.names:
-            value = values[name]
-            if value is not None:
-                row[name] = getattr(value, value.WhichOneof("val"))
-            elif MARKET_DTYPE[name].kind == "f":
-                row[name] = math.nan  # Feast keeps a NaN as a null
-        return int(row["t_ns"]), x.reshape(self.T, _C), row[()]
+        market = np.array(values["market"].double_list_val.val)
+        if market.size != len(MARKET_VALUES):
+            raise StoreError(
+                f"a stored market row of {market.size} values for {self.symbol}",
+                f"the {len(MARKET_VALUES)} of this version",
+                "Push windows of this version",
+            )
+        t_ns = values["t_ns"].int64_val
+        return t_ns, x.reshape(self.T, _C), unpack_market(t_ns, market)
 
     def _connect(self) -> None:
         self._source = _open_source()
@@ -178,13 +181,14 @@ class _Source:
         with self.errors():
             service = self.store.get_feature_service(SERVICE)
             self._view = self.store.get_feature_view(_VIEW)
-        # Names instead of the service: Feast looks a service up anew in every call, half the time of a read.
-        self._refs = [
-            f"{projection.name}:{feature.name}"
-            for projection in service.feature_view_projections
-            if projection.name == _VIEW  # the context is made from it and the candidate, at the decision
-            for feature in projection.features
-        ]
+        known = {f"{p.name}:{f.name}" for p in service.feature_view_projections for f in p.features}
+        # Names instead of the service: Feast looks a service up anew in every call, half the time of a read. The
+        # context is made from these and the candidate, at the decision.
+        self._refs = [f"{_VIEW}:{name}" for name in _READ]
+        if lacking := [ref for ref in self._refs if ref not in known]:
+            raise StoreError(
+                f"a feature registry whose {SERVICE} lacks {', '.join(lacking)}", "this version's definitions", APPLY
+            )
         registry = self.store.registry
         self.identity = (os.getpid(), self.config.online_store, self._inode, registry.proto().version_id)
 

@@ -41,16 +41,19 @@ def test_views_are_made_from_the_catalogue():
     assert [n for n in names(definitions.microwindow, "Float32") if n not in keys] == list(CHANNELS)
     assert names(definitions.microwindow, "Int64") == ("t_ns",)
     window = [n for n in names(definitions.window_sequence) if n not in keys]
-    assert window == ["t_ns", "x", *(n for n in MARKET_DTYPE.names if n != "t_ns")]
+    assert window == ["t_ns", "x", "market"]
     assert names(definitions.window_sequence, "Array(Float32)") == ("x",)
-    assert names(definitions.window_sequence, "Bool") == ("valid", "warm")
+    assert names(definitions.window_sequence, "Array(Float64)") == ("market",)
+    (market,) = (f for f in definitions.window_sequence.features if f.name == "market")
+    order = market.description.removeprefix("of the newest row: ").split(", ")
+    assert ["t_ns", *order] == list(MARKET_DTYPE.names)
     assert names(definitions.candidate_context, "Float32") == CTX_NAMES
 
 
 def test_the_service_names_what_training_and_the_gate_read():
     read = {p.name: [f.name for f in p.features] for p in definitions.meta_model_v1.feature_view_projections}
     assert list(read) == ["window_sequence", "candidate_context"]
-    assert {"x", *MARKET_DTYPE.names} <= set(read["window_sequence"])
+    assert {"t_ns", "x", "market"} == set(read["window_sequence"])
     assert [n for n in read["candidate_context"] if n != "context_t_ns"] == list(CTX_NAMES)
 
 

@@ -12,7 +12,8 @@ from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 
 from feature_repo import asof
 from feature_repo.errors import InputError
-from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
+from feature_repo.fields import CHANNELS, CTX_NAMES
+from feature_repo.market_row import unpack_market
 from feature_repo.offline import write_store
 from feature_repo.store import SERVICE, open_store
 
@@ -52,12 +53,12 @@ def test_the_service_gives_window_market_row_and_context(store, table):
     ids, _, ctx = some_candidates(table, ROWS)
     rows = asked(table, candidate_id=ids)
     got = store.get_historical_features(rows, store.get_feature_service(SERVICE)).to_arrow()
-    window = ["t_ns", "x", *(n for n in MARKET_DTYPE.names if n != "t_ns")]
+    window = ["t_ns", "x", "market"]
     assert got.column_names == [*rows.columns, *window, "context_t_ns", *CTX_NAMES]
     x = np.stack(got.column("x").to_pylist()).astype(np.float32).reshape(3, 64, len(CHANNELS))
     np.testing.assert_array_equal(x.view(np.uint32), table.windows(table.t_ns[ROWS])[0].view(np.uint32))
-    for name in MARKET_DTYPE.names:
-        np.testing.assert_array_equal(got.column(name).to_numpy(), table.market[name][ROWS])
+    for row, t_ns, values in zip(ROWS, got["t_ns"].to_pylist(), got["market"].to_pylist(), strict=True):
+        assert unpack_market(t_ns, values).tobytes() == table.market[row].tobytes()
     np.testing.assert_array_equal(np.stack([got.column(n).to_numpy() for n in CTX_NAMES], axis=1), ctx)
 
 
@@ -67,8 +68,8 @@ def test_names_give_what_the_service_gives(store, table):
     refs = [f"{p.name}:{f.name}" for p in service.feature_view_projections for f in p.features]
     by_service, by_names = (store.get_historical_features(rows, what).to_df() for what in (service, refs))
     pd.testing.assert_frame_equal(by_names, by_service)
-    full = store.get_historical_features(rows, ["window_sequence:mid"], full_feature_names=True).to_df()
-    assert full["window_sequence__mid"].tolist() == by_names["mid"].tolist()
+    full = store.get_historical_features(rows, ["window_sequence:t_ns"], full_feature_names=True).to_df()
+    assert full["window_sequence__t_ns"].tolist() == by_names["t_ns"].tolist()
 
 
 def test_the_rows_own_columns_come_back_as_they_were(store, table):

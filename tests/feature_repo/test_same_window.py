@@ -13,8 +13,9 @@ import pytest
 
 from feature_repo.build import build_features
 from feature_repo.constants import MODEL, SECOND_NS
-from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE
+from feature_repo.fields import CHANNELS, CTX_NAMES
 from feature_repo.market.tape import read_tape
+from feature_repo.market_row import unpack_market
 from feature_repo.offline import apply_definitions, candidate_id, training_set, write_store
 from feature_repo.store import SERVICE, open_store
 from feature_repo.window import FeatureWindow
@@ -56,9 +57,7 @@ def offline_windows(symbol, ids, times):
     rows = pd.DataFrame({"symbol": symbol, "candidate_id": ids, "event_timestamp": at})
     store = open_store()
     got = store.get_historical_features(rows, store.get_feature_service(SERVICE)).to_arrow()
-    market = np.zeros(len(times), MARKET_DTYPE)
-    for name in MARKET_DTYPE.names:
-        market[name] = got.column(name).to_numpy()
+    market = [unpack_market(t, row) for t, row in zip(got["t_ns"].to_pylist(), got["market"].to_pylist(), strict=True)]
     x = np.stack(got.column("x").to_numpy()).reshape(len(times), MODEL.T, len(CHANNELS))
     assert training_set(symbol, ids, times).x.tobytes() == x.tobytes()
     return {int(t): bits(x[i], market[i]) for i, t in enumerate(times)}

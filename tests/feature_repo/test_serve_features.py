@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 import urllib.request
@@ -18,7 +17,7 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 import pytest
 
-from feature_repo.fields import MARKET_DTYPE
+from feature_repo.market_row import unpack_market
 from feature_repo.offline import apply_definitions
 from feature_repo.store import REPO_DIR, open_store
 from runtime.live.online import OnlineWindow
@@ -128,7 +127,11 @@ def columns(k: int) -> dict[str, list]:
     """A window as JSON."""
     rows = frame(k)
     given = {name: rows[name].tolist() for name in rows.columns}
-    return given | {"x": [rows["x"][0].tolist()], "event_timestamp": [rows["event_timestamp"][0].isoformat()]}
+    return given | {
+        "x": [rows["x"][0].tolist()],
+        "market": [rows["market"][0].tolist()],
+        "event_timestamp": [rows["event_timestamp"][0].isoformat()],
+    }
 
 
 def read(served: Served, symbol: str = SYMBOL) -> dict[str, tuple[object, str, str]]:
@@ -136,7 +139,7 @@ def read(served: Served, symbol: str = SYMBOL) -> dict[str, tuple[object, str, s
     entities = {"symbol": [symbol], "candidate_id": ["none"]}
     answer = served.post("/get-online-features", {"feature_service": "meta_model_v1", "entities": entities})
     cells = ((r["values"][0], r["statuses"][0], r["event_timestamps"][0]) for r in answer["results"])
-    window = {"symbol", "x", *MARKET_DTYPE.names}
+    window = {"symbol", "t_ns", "x", "market"}
     named = zip(answer["metadata"]["feature_names"], cells, strict=True)
     return {name: cell for name, cell in named if name in window}
 
@@ -145,10 +148,8 @@ def served_number(served: Served) -> int:
     """Which window the server gives; every value of it must say the same, bit for bit."""
     answer = {name: value for name, (value, _, _) in read(served).items()}
     x = np.array(answer["x"], np.float64).astype(np.float32).reshape(T, -1)
-    row = np.zeros((), MARKET_DTYPE)
-    for name in MARKET_DTYPE.names:
-        row[name] = math.nan if answer[name] is None else answer[name]  # "Infinity" is a number to NumPy
-    return number((x, row[()]))
+    market = np.array(answer["market"], np.float64)  # "NaN" and "Infinity" are numbers to NumPy
+    return number((x, unpack_market(answer["t_ns"], market)))
 
 
 def test_what_is_pushed_over_http_is_served_bit_for_bit(served):
@@ -188,7 +189,7 @@ def test_what_is_materialised_from_the_shell_is_served_unless_it_is_older(served
 def test_what_was_never_pushed_is_not_found(served):
     answer = read(served, "NEVER")
     assert {name: cell[:2] for name, cell in answer.items() if name != "symbol"} == dict.fromkeys(
-        ["x", *MARKET_DTYPE.names], (None, "NOT_FOUND")
+        ["t_ns", "x", "market"], (None, "NOT_FOUND")
     )
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from feature_repo.constants import WINDOW_NS
 from feature_repo.fields import CHANNELS, MARKET_DTYPE
+from feature_repo.market_row import MARKET_VALUES
 from feature_repo.store import feast_root
 
 __all__ = ["SYMBOL", "T", "assert_same", "at", "frame", "number", "window", "write_source"]
@@ -48,8 +49,10 @@ def frame(*ks: int) -> pd.DataFrame:
     for k in ks:
         x, row = window(k)
         event = pd.Timestamp(at(k), tz="UTC").as_unit("us").to_pydatetime()
-        fields = {name: row[name].item() for name in MARKET_DTYPE.names}
-        rows.append({"symbol": SYMBOL, "event_timestamp": event, "x": x.reshape(-1), **fields})
+        market = [float(row[name]) for name in MARKET_VALUES]
+        rows.append(
+            {"symbol": SYMBOL, "event_timestamp": event, "t_ns": at(k), "x": x.reshape(-1), "market": np.array(market)}
+        )
     return pd.DataFrame(rows)
 
 

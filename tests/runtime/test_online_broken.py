@@ -144,3 +144,14 @@ def test_an_option_in_the_address_counts(on_redis, monkeypatch):
     assert online.push(*window(1))
     assert_same(online.snapshot_at(at(1)), window(1))
     assert on_redis.client.dbsize() == 0
+
+
+def test_a_registry_of_another_version_is_an_error(on_sqlite):
+    from feast import FeatureService
+
+    store = open_store()
+    store.apply(
+        [FeatureService(name="meta_model_v1", features=[store.get_feature_view("window_sequence")[["t_ns", "x"]]])]
+    )
+    with pytest.raises(StoreError, match=r"lacks window_sequence:market\. .*feast -c feature_repo apply"):
+        OnlineWindow(SYMBOL, T=T)

@@ -56,7 +56,7 @@ def _cells(row: Bench) -> tuple[str, ...]:
         row.name,
         figure(row.ours, row.unit),
         _peer(row),
-        "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "-" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.2g}",
         _goal(row),
         _judged(row),
     )

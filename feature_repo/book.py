@@ -19,10 +19,11 @@ __all__ = [
     "ASKS",
     "BIDS",
     "best_key",
-    "best_quantity",
     "clear_levels",
+    "far_levels",
     "levels_below",
     "next_level",
+    "quantity_at",
     "set_level",
 ]
 
@@ -44,10 +45,15 @@ def best_key(s, I, side):
 
 
 @_jit
-def best_quantity(s, F, I, side):
-    """Size of the best level of a side that is not empty."""
-    head = s.o_head + side * HEAD
-    return F[s.o_near + side * s.n_near + I[head + BEST] - I[head + BASE]]
+def quantity_at(s, F, I, side, key):
+    """Size of a level in the window."""
+    return F[s.o_near + side * s.n_near + key - I[s.o_head + side * HEAD + BASE]]
+
+
+@_jit
+def far_levels(s, I, side):
+    """How many levels a side has outside the window, all of them worse."""
+    return I[s.o_head + side * HEAD + FAR]
 
 
 @_jit

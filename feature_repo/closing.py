@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .book import ASKS, BIDS, best_key, best_quantity
+from .book import ASKS, BIDS, best_key, quantity_at
 from .constants import SECOND_NS, WINDOW_NS
 from .depth import value_of_top, walk_bps
 from .jit import kernel_jit
@@ -41,7 +41,7 @@ def _book_fields(s, F, I, x, m):
     mid = _mid(s, half)
     m.mid = mid
     m.bid, m.ask = _mid(s, 2 * bid), _mid(s, -2 * ask)
-    m.bid_qty, m.ask_qty = best_quantity(s, F, I, BIDS), best_quantity(s, F, I, ASKS)
+    m.bid_qty, m.ask_qty = quantity_at(s, F, I, BIDS, bid), quantity_at(s, F, I, ASKS, ask)
     m.spread_bps = (m.ask - m.bid) / mid * 1e4
     below, above = value_of_top(s, F, I, BIDS, 5), value_of_top(s, F, I, ASKS, 5)
     m.depth_top5 = below + above

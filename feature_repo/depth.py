@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .book import BASE, FAR, best_key, levels_below, next_level
+from .book import best_key, far_levels, levels_below, next_level, quantity_at
 from .jit import kernel_jit
-from .state import HEAD, NO_LEVEL
+from .state import NO_LEVEL
 
-__all__ = ["price_of", "value_of_top", "walk_bps"]
+__all__ = ["price_of", "value_of_top", "walk_bps", "worth"]
 
 _jit = kernel_jit(__file__)
 
@@ -19,15 +19,9 @@ def price_of(s, key):
 
 
 @_jit
-def _worth(s, price, quantity):
+def worth(s, price, quantity):
     """Value of a level in quote currency."""
     return quantity * s.contract if s.contract > 0.0 else price * quantity
-
-
-@_jit
-def _quantity(s, F, I, side, key):
-    """Size of a level in the window."""
-    return F[s.o_near + side * s.n_near + key - I[s.o_head + side * HEAD + BASE]]
 
 
 @_jit
@@ -35,13 +29,13 @@ def value_of_top(s, F, I, side, levels):
     """Value of the best ``levels`` levels in quote currency."""
     total, key = 0.0, best_key(s, I, side)
     while key != NO_LEVEL and levels > 0:
-        total += _worth(s, price_of(s, key), _quantity(s, F, I, side, key))
+        total += worth(s, price_of(s, key), quantity_at(s, F, I, side, key))
         key = next_level(s, F, I, side, key)
         levels -= 1
-    if levels > 0 and I[s.o_head + side * HEAD + FAR] > 0:
+    if levels > 0 and far_levels(s, I, side) > 0:
         keys, sizes = levels_below(s, F, I, side)
         for i in range(min(levels, len(keys))):
-            total += _worth(s, price_of(s, keys[i]), sizes[i])
+            total += worth(s, price_of(s, keys[i]), sizes[i])
     return total
 
 
@@ -52,16 +46,16 @@ def walk_bps(s, F, I, side, size, mid):
     key = best_key(s, I, side)
     while key != NO_LEVEL and left > 0.0:
         price = price_of(s, key)
-        taken = min(left, _worth(s, price, _quantity(s, F, I, side, key)))
+        taken = min(left, worth(s, price, quantity_at(s, F, I, side, key)))
         base += taken / price
         left -= taken
         key = next_level(s, F, I, side, key)
-    if left > 0.0 and I[s.o_head + side * HEAD + FAR] > 0:
+    if left > 0.0 and far_levels(s, I, side) > 0:
         keys, sizes = levels_below(s, F, I, side)
         i = 0
         while i < len(keys) and left > 0.0:
             price = price_of(s, keys[i])
-            taken = min(left, _worth(s, price, sizes[i]))
+            taken = min(left, worth(s, price, sizes[i]))
             base += taken / price
             left -= taken
             i += 1

@@ -16,6 +16,7 @@ import numpy as np
 from .book import ASKS, BIDS, clear_levels, set_level
 from .closing import close_window
 from .constants import WINDOW_NS
+from .depth import worth
 from .events import (
     BUY,
     DEPTH,
@@ -27,23 +28,20 @@ from .events import (
     GAP,
     KIND_MASK,
     LIQUIDATION,
-    LOCAL,
     SELL,
     TRADE,
 )
 from .fields import MARKET_DTYPE
 from .jit import kernel_jit
 from .message import BY_GAP, BY_SILENCE, break_book, complete
-from .refusal import WEEK_NS, refuse
-from .state import LARGEST, NO_LEVEL, STATE_DTYPE
+from .refusal import PASSES, SIDES, WEEK_NS, refuse
+from .state import LARGEST, NO_LEVEL, SECOND_COLUMNS, STATE_DTYPE
 from .table import QUOTE_DTYPE
 
 __all__ = ["process_holding", "process_releasing"]
 
 _jit = kernel_jit(__file__)
 
-_SIDES = BUY | SELL
-_PASSES = EXCH | LOCAL
 _SIDE_SHIFT = 28  # SELL is this bit, BUY the next: 1 asks, 2 bids
 
 
@@ -57,22 +55,22 @@ def _flow_event(s, F, ev, kind, exch, local, px, qty, rate):
         s.w_vol += qty
         s.w_pd += qty * shift
         s.w_pdd += qty * shift * shift
-        sides = ev & _SIDES
+        sides = ev & SIDES
         if sides == BUY:
             s.w_dv += qty
         elif sides == SELL:
             s.w_dv -= qty
     elif kind == LIQUIDATION:
-        worth = qty * s.contract if s.contract > 0.0 else px * qty
+        value = worth(s, px, qty)
         if ev & BUY:
-            s.w_lb += worth
+            s.w_lb += value
         else:
-            s.w_ls += worth
+            s.w_ls += value
     elif kind == FUNDING:
         s.funding = rate
     if kind in (TRADE, DEPTH):
         delay = local - exch
-        at = s.o_sec + s.p_sec * 6 + 5
+        at = s.o_sec + (s.p_sec + 1) * SECOND_COLUMNS - 1
         F[at] = min(F[at], delay)
         if s.ewma_t == 0:
             s.ewma = delay
@@ -89,7 +87,7 @@ def _book_event(s, F, I, ev, kind, exch, local, px, qty):
     if kind == DEPTH_SNAPSHOT:
         s.synced = 1
     s.dirty, s.m_local, s.m_exch, s.newest_exch = 1, local, exch, exch
-    sides = ev & _SIDES
+    sides = ev & SIDES
     if kind == DEPTH_CLEAR:
         # As hftbacktest does: through the price given, or all of the side without one.
         ticks = np.int64(np.rint(px * s.per_tick)) if px > 0.0 and px <= s.most_px else np.int64(0)
@@ -114,12 +112,12 @@ def _rest_of_message(s, F, I, events, at):
     while at < len(events):
         e = events[at]
         ev, px, qty = np.int64(e.ev), e.px, e.qty
-        sides = (ev & _SIDES) >> _SIDE_SHIFT
+        sides = (ev & SIDES) >> _SIDE_SHIFT
         if (
             ev & KIND_MASK != DEPTH
             or e.local_ts != local
             or e.exch_ts != exch
-            or ev & _PASSES == EXCH
+            or ev & PASSES == EXCH
             or sides == 0
             or sides == 3
             or not (px * per_tick > 0.5 and px <= most_px and qty >= 0.0 and qty <= LARGEST)

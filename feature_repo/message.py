@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .book import ASKS, BASE, BIDS, FAR, best_key, best_quantity, levels_below, next_level
+from .book import ASKS, BIDS, best_key, far_levels, levels_below, next_level, quantity_at
 from .depth import price_of
 from .jit import kernel_jit
-from .state import BREAKS, HEAD, NO_LEVEL
+from .state import BREAKS, NO_LEVEL
 
 __all__ = ["BY_GAP", "BY_SILENCE", "break_book", "complete"]
 
@@ -36,8 +36,9 @@ def _write_quote(s, F, I, local, quote):
     quote.local_ts = local
     quote.exch_ts = s.quote_exch
     if s.book_ok:
-        quote.bid, quote.ask = price_of(s, best_key(s, I, BIDS)), price_of(s, best_key(s, I, ASKS))
-        quote.bid_qty, quote.ask_qty = best_quantity(s, F, I, BIDS), best_quantity(s, F, I, ASKS)
+        bid, ask = best_key(s, I, BIDS), best_key(s, I, ASKS)
+        quote.bid, quote.ask = price_of(s, bid), price_of(s, ask)
+        quote.bid_qty, quote.ask_qty = quantity_at(s, F, I, BIDS, bid), quantity_at(s, F, I, ASKS, ask)
     else:
         quote.bid = quote.ask = quote.bid_qty = quote.ask_qty = np.nan
 
@@ -58,11 +59,11 @@ def _best_three(s, F, I, side, keys, sizes):
     """Fill in the best levels of a side, as many as there are up to three. Returns their number."""
     n, key = 0, best_key(s, I, side)
     while key != NO_LEVEL and n < 3:
-        keys[n], sizes[n] = key, F[s.o_near + side * s.n_near + key - I[s.o_head + side * HEAD + BASE]]
+        keys[n], sizes[n] = key, quantity_at(s, F, I, side, key)
         n += 1
         if n < 3:
             key = next_level(s, F, I, side, key)
-    if n < 3 and I[s.o_head + side * HEAD + FAR] > 0:
+    if n < 3 and far_levels(s, I, side) > 0:
         far_keys, far_sizes = levels_below(s, F, I, side)
         for i in range(min(3 - n, len(far_keys))):
             keys[n], sizes[n] = far_keys[i], far_sizes[i]

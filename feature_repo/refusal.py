@@ -22,22 +22,21 @@ from .events import (
 from .jit import kernel_jit
 from .state import LARGEST, REJECTIONS
 
-__all__ = ["WEEK_NS", "refuse"]
+__all__ = ["PASSES", "SIDES", "WEEK_NS", "refuse"]
 
 _jit = kernel_jit(__file__)
 
 WEEK_NS = 7 * 86_400 * SECOND_NS
 _MINUTE_NS = 60 * SECOND_NS
 _END_NS = 2**62  # the year 2116: times are added to without a check
-_SIDES = BUY | SELL
-_PASSES = EXCH | LOCAL
+SIDES, PASSES = BUY | SELL, EXCH | LOCAL
 (_UNKNOWN, _TIME, _LATE, _JUMP, _SIDE, _PRICE, _QUANTITY, _OVERFLOW, _FUNDING, _NOT_LOCAL) = range(len(REJECTIONS))
 
 
 @_jit
 def refuse(s, ev, kind, exch, local, px, qty, rate):
     """Why this event must not be applied, or -1."""
-    if ev & _PASSES == EXCH:
+    if ev & PASSES == EXCH:
         return _NOT_LOCAL
     if kind not in (DEPTH, TRADE, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_BBO, LIQUIDATION, FUNDING, GAP):
         return _UNKNOWN
@@ -56,8 +55,8 @@ def refuse(s, ev, kind, exch, local, px, qty, rate):
         return -1
     if kind == FUNDING:
         return -1 if np.isfinite(rate) else _FUNDING
-    sides = ev & _SIDES
-    if kind != TRADE and (sides == 0 or sides == _SIDES):
+    sides = ev & SIDES
+    if kind != TRADE and (sides == 0 or sides == SIDES):
         return _SIDE
     if not px * s.per_tick > 0.5 or px == np.inf:  # half a tick would round to none
         return _PRICE

@@ -24,6 +24,7 @@ __all__ = [
     "NEAR_TICKS",
     "NO_LEVEL",
     "REJECTIONS",
+    "SECOND_COLUMNS",
     "STATE_DTYPE",
     "EngineState",
     "allocate",

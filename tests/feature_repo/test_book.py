@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.book import ASKS, BIDS, best_key, best_quantity, clear_levels, levels_below, next_level, set_level
+from feature_repo.book import ASKS, BIDS, best_key, clear_levels, levels_below, next_level, quantity_at, set_level
 from feature_repo.constants import ENGINE
 from feature_repo.depth import value_of_top, walk_bps
 from feature_repo.state import NO_LEVEL, allocate
@@ -35,9 +35,8 @@ class Side:
     def held(self):
         """{key: quantity}, best first: walked through the window, then the table."""
         out, key = {}, best_key(self.s, self.I, self.side)
-        head, first = int(self.s["o_head"]) + 5 * int(self.side), int(self.s["o_near"]) + NEAR * int(self.side)
         while key != NO_LEVEL:
-            out[int(key)] = float(self.F[first + key - self.I[head]])
+            out[int(key)] = quantity_at(self.s, self.F, self.I, self.side, np.int64(key))
             key = next_level(self.s, self.F, self.I, self.side, np.int64(key))
         keys, sizes = levels_below(self.s, self.F, self.I, self.side)
         return out | dict(zip(keys.tolist(), sizes.tolist(), strict=True))
@@ -63,7 +62,7 @@ def test_a_side_holds_what_a_dictionary_holds(updates, which):
             plain[key] = quantity
         assert list(side.held().items()) == sorted(plain.items(), reverse=True)
         if plain:
-            assert best_quantity(side.s, side.F, side.I, which) == plain[max(plain)]
+            assert best_key(side.s, side.I, which) == max(plain)
 
 
 @given(st.lists(st.tuples(KEYS, st.booleans()), max_size=60))

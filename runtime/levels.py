@@ -18,6 +18,7 @@ after the bar that closed back inside.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from feature_repo.constants import SECOND_NS, SIGNAL, WINDOW_NS
 
 __all__ = [
     "BAR_NS",
+    "IMPOSSIBLE",
     "TRANSITIONS",
     "Bar",
     "BarBuilder",
@@ -86,7 +88,10 @@ TRANSITIONS = {
     (_S.ARMED_BUY, _E.BREAK_UP): _S.BROKEN_UP,
     (_S.ARMED_BUY, _E.BREAK_DOWN): _S.BROKEN_DOWN,
 }
-"""Every move there is. Only a broken state can see BACK_INSIDE."""
+"""Every move there is."""
+
+IMPOSSIBLE = {(_S.IDLE, _E.BACK_INSIDE), (_S.ARMED_SELL, _E.BACK_INSIDE), (_S.ARMED_BUY, _E.BACK_INSIDE)}
+"""What is not in the table: only a broken state has left a range that a bar may close back inside of."""
 
 _BROKEN = (_S.BROKEN_UP, _S.BROKEN_DOWN)
 _ARMED_SIDE = {_S.ARMED_SELL: -1, _S.ARMED_BUY: 1}
@@ -111,8 +116,8 @@ class BarBuilder:
     """Windows in, bars out."""
 
     def __init__(self) -> None:
-        self._index: int | None = None
-        self._count = 0
+        self._index: int | None = None  # of the running bar
+        self._count = 0  # its valid windows
         self._high = self._low = self._close = np.nan
 
     def lost_before(self, t_ns: int) -> Bar | None:
@@ -136,6 +141,19 @@ class BarBuilder:
             return None
         self._index = None
         return Bar(index, True, self._high, self._low, self._close)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The running bar: its number (-1 for none), its count of windows, and its prices."""
+        return {
+            "bar": np.array([-1 if self._index is None else self._index, self._count], np.int64),
+            "bar_prices": np.array([self._high, self._low, self._close]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state_dict` gave; the caller has checked it."""
+        index, self._count = map(int, state["bar"])
+        self._index = None if index < 0 else index
+        self._high, self._low, self._close = map(float, state["bar_prices"])
 
 
 def closed_bars(t_ns: np.ndarray, mid: np.ndarray, ok: np.ndarray) -> list[Bar]:
@@ -171,15 +189,15 @@ class ReclaimMachine:
     def on_bar(self, bar: Bar) -> BarEvent:
         """Take the next closed bar and move; returns what it did."""
         if self._bars and bar.index != self._bars[-1].index + 1:
-            self._forget()
+            self._lose()
         levels = self._levels()
         event = self._classify(bar, levels)
+        if event is BarEvent.LOST:
+            self._lose()
+            return event
         self.state = TRANSITIONS[self.state, event]
         self._left = levels if self.state in _BROKEN else None
-        if bar.complete:
-            self._bars.append(bar)
-        else:
-            self._forget()
+        self._bars.append(bar)
         return event
 
     def armed_side(self, index: int) -> int:
@@ -187,6 +205,31 @@ class ReclaimMachine:
         if not self._bars or self._bars[-1].index != index - 1:
             return 0
         return _ARMED_SIDE.get(self.state, 0)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """State, bars and the range that was left; NaN stands for what is not there.
+
+        The bars follow each other without a hole, so that the last one's number names them all.
+        """
+        prices = np.full((self._bars.maxlen, 3), np.nan)
+        for i, bar in enumerate(self._bars):
+            prices[i] = bar.high, bar.low, bar.close
+        last = self._bars[-1].index if self._bars else -1
+        return {
+            "level_state": np.array(list(LevelState).index(self.state)),
+            "level_bars": np.array([len(self._bars), last], np.int64),
+            "level_prices": prices,
+            "level_left": np.array(self._left or (np.nan, np.nan)),
+        }
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what :meth:`state_dict` gave; the caller has checked it."""
+        count, last = map(int, state["level_bars"])
+        self.state = list(LevelState)[int(state["level_state"])]
+        self._bars.clear()
+        for i, prices in enumerate(state["level_prices"][:count].tolist()):
+            self._bars.append(Bar(last - count + 1 + i, True, *prices))
+        self._left = tuple(state["level_left"].tolist()) if self.state in _BROKEN else None
 
     def _classify(self, bar: Bar, levels: tuple[float, float] | None) -> BarEvent:
         if not bar.complete:
@@ -204,7 +247,8 @@ class ReclaimMachine:
             return None
         return min(b.low for b in self._bars), max(b.high for b in self._bars)
 
-    def _forget(self) -> None:
+    def _lose(self) -> None:
+        """No level reaches across a missing or incomplete bar."""
         self._bars.clear()
         self._left = None
-        self.state = LevelState.IDLE
+        self.state = TRANSITIONS[self.state, BarEvent.LOST]

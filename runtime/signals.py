@@ -1,38 +1,31 @@
 """The five built-in signals: when flow crosses a profile's thresholds, and what kind of entry that is. No look-ahead.
 
-A candidate fires at t_k when the pair (side * ofi_z, side * cvd_z) of a profile holds that did not hold in the window
-before; both windows must be valid. The strictest tier newly crossed is stored, and the most specific type wins:
-
-1. liquidation: forced flow towards ``side`` makes up a cluster. Sliced IOC with the flow.
-2. reclaim: a level broke and the next bar closed back inside (levels.py); the flow now reverses the break. IOC.
-3. divergence: the mid is at or beyond its 60 s extreme against ``side``; outside hand-over windows the flow must exceed
-   the tier's minimum by ``SIGNAL.divergence_extra_z``, otherwise the entry is judged as one of the types below. Limit
-   on the retest at the best quote of the own side.
-4. reversion: the price is stretched away from VWAP and the flow points back to it. IOC.
-5. momentum: everything else. IOC.
+A candidate fires at t_k when flow crosses into a profile's pair (flow_states.py). What the crossing is follows from
+the level machine (levels.py) and the window's market row, by an ordered table (sig_types.py).
 
 :class:`SignalDetector` takes one window at a time; :func:`find_candidates` does the same for a whole table. Both use
-the same crossing test, the same level machine and the same :func:`make_candidate`.
+the same tables and the same :func:`make_candidate`. docs/signals.md has the state diagrams.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
-from feature_repo.constants import LABEL, MS_NS, SIGNAL, WINDOW_NS
+from feature_repo.constants import LABEL, MS_NS, SIGNAL
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS
 
 from .candidate import Candidate, Entry, SigType, Tier
+from .flow_states import FlowMachine, crossings
 from .levels import BarBuilder, ReclaimMachine, bar_index, closed_bars
-from .profiles import PROFILES
+from .sig_types import Crossing, type_of
+from .signal_state import pack, unpack
 
 __all__ = [
-    "LIQUIDATION_DOMINANCE",
     "SignalDetector",
     "SignalTable",
     "est_slip_bps",
@@ -42,13 +35,7 @@ __all__ = [
     "r_bps",
 ]
 
-LIQUIDATION_DOMINANCE = 3.0
-"""A cluster is one-sided when it is this many times the forced flow of the other side."""
-
 _OFI_Z, _CVD_Z, _SESSION, _VWAP_DEV = (CHANNELS.index(n) for n in ("ofi_z", "cvd_z", "session_flag", "vwap_dev_signed"))
-_STRICT_FIRST = sorted(PROFILES.values(), key=lambda p: p.tier)
-_BY_TIER = {p.tier: p for p in _STRICT_FIRST}
-_LOOSEST = float(np.nextafter(np.float32(min(p.ofi_z_min for p in _STRICT_FIRST)), np.float32(0)))
 _PROGRESS_EVERY = 1_000
 
 
@@ -108,9 +95,23 @@ def make_candidate(
     market_row : MARKET_DTYPE scalar of the same window
     armed_side : side of the reverse entry that a reclaimed level allows in this window, 0 for none
     """
-    sig_type = _sig_type(row_x, market_row, side, tier, armed_side)
-    entry = Entry.MAKER if sig_type is SigType.DIVERGENCE else Entry.IOC
     mid, ts_ns = float(market_row["mid"]), int(market_row["t_ns"])
+    rule = type_of(
+        Crossing(
+            side=side,
+            tier=tier,
+            ofi_z=float(row_x[_OFI_Z]),
+            vwap_dev=float(row_x[_VWAP_DEV]),
+            handover=bool(row_x[_SESSION] > 0),
+            mid=mid,
+            low=float(market_row["low"]),
+            high=float(market_row["high"]),
+            forced_buy=float(market_row["liq_buy"]),
+            forced_sell=float(market_row["liq_sell"]),
+            armed_side=armed_side,
+        )
+    )
+    sig_type, entry = rule.sig_type, rule.entry
     own_quote = float(market_row["bid" if side > 0 else "ask"])
     reward = exp_reward_bps(sig_type, market_row)
     return Candidate(
@@ -129,37 +130,6 @@ def make_candidate(
     )
 
 
-def _sig_type(row_x: np.ndarray, market_row: np.void, side: int, tier: Tier, armed_side: int) -> SigType:
-    with_flow, against = float(market_row["liq_buy"]), float(market_row["liq_sell"])
-    if side < 0:
-        with_flow, against = against, with_flow
-    if with_flow >= SIGNAL.liquidation_cluster_usd and with_flow >= LIQUIDATION_DOMINANCE * against:
-        return SigType.LIQUIDATION
-    if armed_side == side:
-        return SigType.RECLAIM
-    mid = float(market_row["mid"])
-    at_extreme = mid <= float(market_row["low"]) if side > 0 else mid >= float(market_row["high"])
-    extra = 0.0 if row_x[_SESSION] > 0 else SIGNAL.divergence_extra_z
-    if at_extreme and side * float(row_x[_OFI_Z]) >= _BY_TIER[tier].ofi_z_min + extra:
-        return SigType.DIVERGENCE
-    if side * float(row_x[_VWAP_DEV]) <= -SIGNAL.reversion_dev:
-        return SigType.REVERSION
-    return SigType.MOMENTUM
-
-
-def _crossings(t_ns: np.ndarray, ofi_z: np.ndarray, cvd_z: np.ndarray, ok: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Side (int8 [K], 0 for none) and tier (int8 [K]) of the crossing at each row; the first row never crosses."""
-    ofi_z, cvd_z = ofi_z.astype(np.float64), cvd_z.astype(np.float64)
-    side, tier = np.zeros(len(t_ns), np.int8), np.zeros(len(t_ns), np.int8)
-    comparable = ok[1:] & ok[:-1] & (np.diff(t_ns) == WINDOW_NS)
-    for s in (1, -1):
-        for profile in reversed(_STRICT_FIRST):  # the strictest writes last
-            pair = (s * ofi_z >= profile.ofi_z_min) & (s * cvd_z >= profile.cvd_z_min)
-            new = 1 + np.flatnonzero(comparable & pair[1:] & ~pair[:-1])
-            side[new], tier[new] = s, profile.tier
-    return side, tier
-
-
 class SignalDetector:
     """One window at a time, live and in replay.
 
@@ -171,10 +141,7 @@ class SignalDetector:
 
     def __init__(self, symbol: str, tick: float) -> None:
         self._symbol, self._tick = symbol, tick
-        self._bars, self._levels = BarBuilder(), ReclaimMachine()
-        self._t_ns = np.zeros(2, np.int64)  # the window before and this one, as the crossing test wants them
-        self._flow = np.zeros((2, 2), np.float32)
-        self._ok = np.zeros(2, bool)
+        self._flow, self._bars, self._levels = FlowMachine(), BarBuilder(), ReclaimMachine()
 
     def update(self, row_x: np.ndarray, market_row: np.void) -> Candidate | None:
         """Take the window that just closed. A window that is not newer than the last one is ignored.
@@ -185,26 +152,40 @@ class SignalDetector:
         market_row : MARKET_DTYPE scalar; rows may be invalid, and windows may be missing
         """
         t_ns, mid = int(market_row["t_ns"]), float(market_row["mid"])
-        if t_ns <= self._t_ns[1]:
+        if t_ns <= self._flow.t_ns:
             return None
-        self._t_ns[0], self._flow[0], self._ok[0] = self._t_ns[1], self._flow[1], self._ok[1]
-        self._t_ns[1], self._flow[1] = t_ns, (row_x[_OFI_Z], row_x[_CVD_Z])
-        self._ok[1] = ok = bool(market_row["valid"]) and bool(np.isfinite(row_x).all()) and math.isfinite(mid)
+        ok = bool(market_row["valid"]) and bool(np.isfinite(row_x).all()) and math.isfinite(mid)
+        fired = self._flow.update(t_ns, float(row_x[_OFI_Z]), float(row_x[_CVD_Z]), ok)
         lost = self._bars.lost_before(t_ns)
         if lost is not None:
             self._levels.on_bar(lost)
         found = None
-        if abs(self._flow[1, 0]) >= _LOOSEST:  # most windows stop here
-            side, tier = _crossings(self._t_ns, self._flow[:, 0], self._flow[:, 1], self._ok)
-            if side[1]:
-                armed = self._levels.armed_side(bar_index(t_ns))
-                s, t = int(side[1]), Tier(int(tier[1]))
-                found = make_candidate(self._symbol, self._tick, row_x, market_row, s, t, armed)
+        if fired is not None:
+            armed = self._levels.armed_side(bar_index(t_ns))
+            found = make_candidate(self._symbol, self._tick, row_x, market_row, *fired, armed)
         # After the signal: a bar's close is not yet a level to the window that closes it.
         bar = self._bars.update(t_ns, mid, ok)
         if bar is not None:
             self._levels.on_bar(bar)
         return found
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that the next candidates depend on, as plain arrays; ``np.savez`` takes them without pickle."""
+        own = self._flow.state_dict() | self._bars.state_dict() | self._levels.state_dict()
+        return pack(own, self._symbol, self._tick)
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a saved state, bit by bit as if never stopped; names of other states in it are left alone.
+
+        Raises
+        ------
+        InputError
+            When it is damaged, or was saved for another symbol or under other thresholds. Nothing is changed then.
+        """
+        own = unpack(state, self.state_dict())
+        self._flow.load_state_dict(own)
+        self._bars.load_state_dict(own)
+        self._levels.load_state_dict(own)
 
 
 def find_candidates(table: SignalTable, *, progress: Callable[[float], None] | None = None) -> list[Candidate]:
@@ -225,9 +206,8 @@ def find_candidates(table: SignalTable, *, progress: Callable[[float], None] | N
         )
     mid = np.ascontiguousarray(market["mid"])
     ok = market["valid"] & np.isfinite(X).all(axis=1) & np.isfinite(mid)
-    side, tier = _crossings(t_ns, X[:, _OFI_Z], X[:, _CVD_Z], ok)
+    rows, side, tier = crossings(t_ns, X[:, _OFI_Z], X[:, _CVD_Z], ok)
     bars, fed, levels = closed_bars(t_ns, mid, ok), 0, ReclaimMachine()
-    rows = np.flatnonzero(side)
     found: list[Candidate] = []
     for n, i in enumerate(rows):
         index = bar_index(int(t_ns[i]))
@@ -235,7 +215,7 @@ def find_candidates(table: SignalTable, *, progress: Callable[[float], None] | N
             levels.on_bar(bars[fed])
             fed += 1
         armed = levels.armed_side(index)
-        found.append(make_candidate(table.symbol, table.tick, X[i], market[i], int(side[i]), Tier(int(tier[i])), armed))
+        found.append(make_candidate(table.symbol, table.tick, X[i], market[i], int(side[n]), Tier(int(tier[n])), armed))
         if progress is not None and n % _PROGRESS_EVERY == 0:
             progress((n + 1) / len(rows))
     if progress is not None:

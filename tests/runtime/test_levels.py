@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from feature_repo.constants import WINDOW_NS
 from runtime.levels import (
     BAR_NS,
+    IMPOSSIBLE,
     TRANSITIONS,
     Bar,
     BarBuilder,
@@ -72,6 +77,25 @@ def test_transition(before, shapes, last, event, after):
 
 def test_the_cases_are_the_whole_table():
     assert {(c[0], c[3]): c[4] for c in CASES} == TRANSITIONS
+
+
+def test_each_state_and_event_is_in_the_table_or_impossible():
+    assert {(S.IDLE, E.BACK_INSIDE), (S.ARMED_SELL, E.BACK_INSIDE), (S.ARMED_BUY, E.BACK_INSIDE)} == IMPOSSIBLE
+    assert set(TRANSITIONS) | IMPOSSIBLE == set(product(LevelState, BarEvent))
+    assert not set(TRANSITIONS) & IMPOSSIBLE
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 19)), max_size=60))
+@settings(deadline=None)
+def test_no_bars_whatever_make_an_impossible_event(shapes):
+    machine, index = ReclaimMachine(level_bars=2), 0
+    for a, b, c, luck in shapes:
+        low, close, high = sorted((a, b, c))
+        index += 2 if luck == 0 else 1
+        before = machine.state if luck else S.IDLE  # bars are missing
+        event = machine.on_bar(bar(index, None if luck == 1 else (float(high), float(low), float(close))))
+        assert (before, event) not in IMPOSSIBLE
+        assert machine.state is TRANSITIONS[before, event]
 
 
 def test_armed_for_one_bar_and_its_side_only():

@@ -36,6 +36,11 @@ def _known(bid, ask, i):
 
 
 @_jit
+def _whole_lots(quantity, lot):
+    return np.floor(quantity / lot + 1e-6) * lot
+
+
+@_jit
 def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, latency, size, lot, contract, end):
     """Sliced IOC -> (outcome so far, first fill at the exchange, mean price, last response).
 
@@ -53,7 +58,7 @@ def _take(q_local, q_exch, bid, ask, bid_qty, ask_qty, t_send, side, n, gap, lat
         worth = contract if contract > 0.0 else 0.5 * (bid[i] + ask[i])
         want = min(size / n / worth, ask_qty[i] if side > 0 else bid_qty[i])
         if lot > 0.0:
-            want = np.floor(want / lot + 1e-6) * lot
+            want = _whole_lots(want, lot)
         if not want > 0.0:
             continue
         if t_fill < 0:
@@ -84,6 +89,9 @@ def _rest(
     price,
     latency,
     expiry,
+    size,
+    lot,
+    contract,
     end,
 ):
     """Post-only limit -> (outcome so far, fill or end of rest at the exchange, limit)."""
@@ -95,6 +103,8 @@ def _rest(
         limit = bid[i]
     elif side < 0 and limit <= bid[i] * (1.0 + _PX_EPS):
         limit = ask[i]
+    if lot > 0.0 and not _whole_lots(size / (contract if contract > 0.0 else limit), lot) > 0.0:
+        return UNFILLED, t_send, limit  # not even one lot: nothing is sent
     eps = _PX_EPS * limit
     arrive = t_send + latency
     j = _last_at(q_exch, arrive)
@@ -144,31 +154,29 @@ def _rest(
 
 
 @_jit
-def _watch(q_local, bid, ask, i, side, target, stop, t_watch, deadline):
-    """Walk the local quotes from row i, in force at t_watch -> (outcome, trigger time)."""
-    m = q_local.shape[0]
-    now = t_watch
-    first, last = i, i
-    while True:
-        hit_stop = False
-        hit_target = False
-        for r in range(first, last + 1):
-            if not _known(bid, ask, r):
-                return INVALID, now
-            q = bid[r] if side > 0 else ask[r]
-            hit_stop = hit_stop or (q - stop) * side <= _PX_EPS * stop
-            hit_target = hit_target or (q - target) * side >= -_PX_EPS * target
-        if hit_stop:
-            return STOP, now
-        if hit_target:
-            return TARGET, now
-        first = last + 1
-        if now >= deadline or first >= m or q_local[first] > deadline:
+def _watch(q_local, own, other, i, side, target, stop, t_watch, deadline):
+    """Walk the local quotes from row i, in force at t_watch -> (outcome, trigger time).
+
+    own : the side of the book that the position is sold to or bought from, other : the opposite one
+    """
+    low, high = side * stop + _PX_EPS * stop, side * target - _PX_EPS * target
+    last = _last_at(q_local, deadline)
+    r = i
+    # Most rows only have to be passed over; whatever is not known fails here, NaN too.
+    while low < side * own[r] < high and own[r] > 0.0 and other[r] > 0.0:
+        r += 1
+        if r > last:
             return TIMEOUT, max(deadline, t_watch)
-        now = q_local[first]
-        last = first
-        while last + 1 < m and q_local[last + 1] == now:  # one event: everything that arrives at one instant
-            last += 1
+    now = t_watch if r == i else q_local[r]
+    hit_stop = False
+    # One event: everything that arrives at one instant, of the first only what is in force.
+    while True:
+        if not _known(own, other, r):
+            return INVALID, now
+        hit_stop = hit_stop or side * own[r] <= low
+        r += 1
+        if r == i + 1 or r >= q_local.shape[0] or q_local[r] != now:
+            return (STOP if hit_stop else TARGET), now
 
 
 @_jit
@@ -222,7 +230,7 @@ def label_spans(
         if maker[k]:
             code, filled, px = _rest(
                 q_local, q_exch, bid, ask, bid_qty, ask_qty, tr_exch, tr_px, tr_qty, tr_side,
-                t_send[k], s, price[k], latency, expiry, end,
+                t_send[k], s, price[k], latency, expiry, size, lot, contract, end,
             )  # fmt: skip
             seen = filled + latency
         else:
@@ -243,7 +251,8 @@ def label_spans(
             continue
         target = px * (1.0 + s * R_target * R)
         stop = px * (1.0 - s * R_stop * R)
-        code, trigger = _watch(q_local, bid, ask, i, s, target, stop, seen, filled + horizon)
+        own, other = (bid, ask) if s > 0 else (ask, bid)
+        code, trigger = _watch(q_local, own, other, i, s, target, stop, seen, filled + horizon)
         t_end[k] = trigger + latency
         j = _last_at(q_exch, trigger + latency)
         if code == INVALID or trigger + latency > end or not _known(bid, ask, j):

@@ -101,7 +101,8 @@ def _quote_columns(quotes: np.ndarray) -> tuple[np.ndarray, ...]:
     for name, times in zip(names[:2], columns[:2], strict=True):
         if np.any(times[1:] < times[:-1]):
             raise InputError(f"quotes whose {name} goes back", "times that never decrease", "Use FeatureTable.quotes")
-    return columns
+    # What was seen here was there before, whatever the exchange's clock says; the replay's tape is treated alike.
+    return columns[0], np.minimum(columns[1], columns[0]), *columns[2:]
 
 
 def _trade_columns(trades: np.ndarray | None) -> tuple[np.ndarray, ...]:
@@ -113,9 +114,12 @@ def _trade_columns(trades: np.ndarray | None) -> tuple[np.ndarray, ...]:
         aggressor = np.where(trades["ev"] & BUY, 1, np.where(trades["ev"] & SELL, -1, 0))
     else:
         aggressor = np.sign(trades["side"])
-    order = np.argsort(trades["exch_ts"], kind="stable")
+    exch_ts = trades["exch_ts"]
+    if "local_ts" in trades.dtype.names:
+        exch_ts = np.minimum(exch_ts, trades["local_ts"])
+    order = np.argsort(exch_ts, kind="stable")
     return (
-        np.ascontiguousarray(trades["exch_ts"][order]),
+        np.ascontiguousarray(exch_ts[order]),
         np.ascontiguousarray(trades["px"][order]),
         np.ascontiguousarray(trades["qty"][order]),
         aggressor[order].astype(np.int64),

@@ -1,22 +1,50 @@
-"""The triple barrier and the uniqueness weights again, slowly: plain lists, no binary search, no early exit shared."""
+"""The triple barrier again, by brute force: the clock ticks one by one, and every price is an exact fraction.
+
+Nothing of the project is imported. Times are whole ticks of any length; quotes and trades are plain dictionaries. The
+uniqueness weights are here too, one elementary interval at a time.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 TARGET, STOP, TIMEOUT, UNFILLED, INVALID = 0, 1, 2, 3, 4
-NOTHING = (INVALID, None, None, None)
+NO_DATA = (INVALID, None, None, None, None)
+NOT_FILLED = (UNFILLED, None, None, None, None)
 
 
-def in_force(quotes, clock, t):
-    """The last quote whose time on that clock is <= t, or None when there is none or the book was invalid."""
+def exact(x):
+    """A float that was written as a decimal, as that decimal."""
+    return Fraction(repr(float(x)))
+
+
+def is_book(q):
+    """Whether a quote row has both sides."""
+    return q is not None and not math.isnan(q["bid"]) and not math.isnan(q["ask"])
+
+
+def left_exchange(row):
+    """What has been seen was there before, whatever its stamp says."""
+    return min(row["exch_ts"], row["local_ts"])
+
+
+def here(quotes, t):
+    """The quote that a person sees at t."""
     found = None
     for q in quotes:
-        if q[clock] <= t:
+        if q["local_ts"] <= t:
             found = q
-    if found is None or math.isnan(found["bid"]) or math.isnan(found["ask"]):
-        return None
+    return found
+
+
+def there(quotes, t):
+    """The quote that an order meets at t."""
+    found = None
+    for q in quotes:
+        if left_exchange(q) <= t:
+            found = q
     return found
 
 
@@ -35,103 +63,131 @@ def oracle_label(
     slices=1,
     gap=0,
     size=10_000.0,
+    lot=0.0,
     limit=None,
     expiry=0,
     face=0.0,
 ):
-    """(outcome, t_fill, entry_px, exit_px); the last three are None without a label. ``limit`` makes it a maker.
+    """(outcome, t_fill, t_end, entry price, exit price), prices as fractions; None without a trade.
 
-    ``face``: quote value of one inverse contract. Its mean price is money spent for each coin received.
+    ``limit`` makes it a maker. ``face``: quote value of one inverse contract; its mean price is the money spent for
+    each coin received. ``lot``: smallest step of a quantity, 0 for none.
     """
-    if math.isnan(R_bps):
-        return NOTHING
-    enter = "ask" if side > 0 else "bid"
-    leave = "bid" if side > 0 else "ask"
+    if not 0 < R_bps < math.inf:
+        return NO_DATA
     if limit is None:
-        fills = []
-        for s in range(slices):
-            here = in_force(quotes, "local_ts", t_send + s * gap)
-            there = in_force(quotes, "exch_ts", t_send + s * gap + latency)
-            if here is None or there is None or t_send + s * gap + latency > end:
-                return NOTHING
-            one = face if face else (here["bid"] + here["ask"]) / 2
-            want = min(size / slices / one, here[enter + "_qty"])
-            fills.append((t_send + s * gap + latency, want, there[enter]))
-        t_fill = fills[0][0]
-        if face:
-            entry = sum(w * face for _, w, _ in fills) / sum(w * face / p for _, w, p in fills)
-        else:
-            entry = sum(w * p for _, w, p in fills) / sum(w for _, w, _ in fills)
-        watch = t_send + (slices - 1) * gap + 2 * latency
+        entry = sliced(quotes, t_send, side, latency, end, slices, gap, size, lot, face)
     else:
-        t_fill = rest(quotes, trades, t_send, side, limit, latency, expiry, end)
-        if t_fill in (INVALID, UNFILLED):
-            return (t_fill, None, None, None)
-        t_fill, entry = t_fill
-        watch = t_fill + latency
-    for q in quotes:
-        if t_send < q["local_ts"] <= watch and math.isnan(q["bid"]):
-            return NOTHING
-    deadline = max(t_fill + horizon, watch)
-    instants = sorted({watch} | {q["local_ts"] for q in quotes if watch < q["local_ts"] <= deadline})
-    outcome, trigger = TIMEOUT, deadline
-    for t in instants:
-        seen = [in_force(quotes, "local_ts", t)] if t == watch else [q for q in quotes if q["local_ts"] == t]
-        if any(q is None or math.isnan(q["bid"]) for q in seen):
-            return NOTHING
-        moves = [side * (q[leave] / entry - 1.0) * 1e4 / R_bps for q in seen]
-        if any(m <= -R_stop + 1e-9 for m in moves):
-            outcome, trigger = STOP, t
-            break
-        if any(m >= R_target - 1e-9 for m in moves):
-            outcome, trigger = TARGET, t
-            break
-    last = in_force(quotes, "exch_ts", trigger + latency)
-    if trigger + latency > end or last is None:
-        return NOTHING
-    return (outcome, t_fill, entry, last[leave])
+        entry = rested(quotes, trades, t_send, side, exact(limit), latency, expiry, end, size, lot, face)
+    if len(entry) > 3:
+        return entry
+    t_fill, price, answer = entry
+    leave = "bid" if side > 0 else "ask"
+    unit = price * exact(R_bps) / 10_000
+    up, down = exact(R_target) * unit, -exact(R_stop) * unit
+    outcome = None
+    for t in range(t_send, max(t_fill + horizon, answer) + 1):
+        arrived = [q for q in quotes if q["local_ts"] == t]
+        if t > t_send and not all(is_book(q) for q in arrived):
+            return NO_DATA
+        if t == answer:  # the one that is in force then
+            arrived = [here(quotes, t)]
+        if t >= answer:
+            moves = [side * (exact(q[leave]) - price) for q in arrived]
+            if any(m <= down for m in moves):
+                outcome = STOP
+            elif any(m >= up for m in moves):
+                outcome = TARGET
+            if outcome is not None:
+                break
+    else:
+        outcome = TIMEOUT
+    q = there(quotes, t + latency)
+    if t + latency > end or not is_book(q):
+        return NO_DATA
+    return outcome, t_fill, t + latency, price, exact(q[leave])
 
 
-def rest(quotes, trades, t_send, side, limit, latency, expiry, end):
-    """(t_fill, limit), or UNFILLED or INVALID."""
+def whole_lots(quantity, lot):
+    return quantity if lot == 0 else math.floor(quantity / exact(lot)) * exact(lot)
+
+
+def sliced(quotes, t_send, side, latency, end, slices, gap, size, lot, face):
+    """(first fill, mean price, last answer), or a label without a trade."""
+    fills = []
+    for s in range(slices):
+        t = t_send + s * gap
+        seen, met = here(quotes, t), there(quotes, t + latency)
+        if t + latency > end or not is_book(seen) or not is_book(met):
+            return NO_DATA
+        one = exact(face) if face else (exact(seen["bid"]) + exact(seen["ask"])) / 2
+        offered = exact(seen["ask_qty" if side > 0 else "bid_qty"])
+        quantity = whole_lots(min(exact(size) / slices / one, offered), lot)
+        if quantity > 0:
+            fills.append((t + latency, quantity, exact(met["ask" if side > 0 else "bid"])))
+    if not fills:
+        return NOT_FILLED
+    whole = sum(q for _, q, _ in fills)
+    if face:
+        price = whole / sum(q / p for _, q, p in fills)
+    else:
+        price = sum(q * p for _, q, p in fills) / whole
+    return fills[0][0], price, t_send + (slices - 1) * gap + 2 * latency
+
+
+def rested(quotes, trades, t_send, side, limit, latency, expiry, end, size, lot, face):
+    """(fill, limit, answer), or a label without a trade."""
     own, other = ("bid", "ask") if side > 0 else ("ask", "bid")
-    here = in_force(quotes, "local_ts", t_send)
-    arrive, until = t_send + latency, t_send + latency + expiry
-    there = in_force(quotes, "exch_ts", arrive)
-    if here is None or there is None or arrive > end:
-        return INVALID
-    if side * (limit - here[other]) >= 0:
-        limit = here[own]
-    if side * (limit - there[other]) >= 0:
-        return UNFILLED
-    ahead = math.inf
-    if there[own] == limit:
-        ahead = there[own + "_qty"]
-    elif side * (limit - there[own]) > 0:
-        ahead = 0.0
-    events = [(t["exch_ts"], 0, n, t) for n, t in enumerate(trades) if arrive < t["exch_ts"] <= until]
-    after = [n for n, q in enumerate(quotes) if q["exch_ts"] > arrive]
-    events += [(quotes[n]["exch_ts"], 1, n, quotes[n]) for n in after if quotes[n]["exch_ts"] <= until]
-    for t, kind, _, row in sorted(events, key=lambda e: e[:3]):
-        if kind == 0:
-            if row["side"] != -side:
+
+    def would_take(q):
+        return side * (limit - exact(q[other])) >= 0
+
+    def is_best(q):
+        return exact(q[own]) == limit
+
+    def is_better_than_all(q):
+        return side * (limit - exact(q[own])) > 0
+
+    seen = here(quotes, t_send)
+    if not is_book(seen):
+        return NO_DATA
+    if would_take(seen):
+        limit = exact(seen[own])
+    if whole_lots(exact(size) / (exact(face) if face else limit), lot) <= 0:
+        return NOT_FILLED
+    arrive = t_send + latency
+    met = there(quotes, arrive)
+    if arrive > end or not is_book(met):
+        return NO_DATA
+    if would_take(met):
+        return NOT_FILLED
+    queue = math.inf
+    if is_best(met):
+        queue = exact(met[own + "_qty"])
+    elif is_better_than_all(met):
+        queue = 0
+    for t in range(arrive + 1, arrive + expiry + 1):
+        for trade in trades:
+            if left_exchange(trade) != t or trade["side"] != -side:
                 continue
-            if side * (limit - row["px"]) > 0:
-                return t, limit
-            if row["px"] == limit:
-                ahead -= row["qty"]
-                if ahead < -1e-9:
-                    return t, limit
-        else:
-            if math.isnan(row["bid"]):
-                return INVALID
-            if side * (limit - row[other]) >= 0:
-                return t, limit
-            if row[own] == limit:
-                ahead = min(ahead, row[own + "_qty"])
-            elif side * (limit - row[own]) > 0:
-                ahead = min(ahead, 0.0)
-    return INVALID if until > end else UNFILLED
+            if side * (limit - exact(trade["px"])) > 0:
+                return t, limit, t + latency
+            if exact(trade["px"]) == limit:
+                queue -= exact(trade["qty"])
+                if queue < 0:
+                    return t, limit, t + latency
+        for q in quotes:
+            if left_exchange(q) != t:
+                continue
+            if not is_book(q):
+                return NO_DATA
+            if would_take(q):
+                return t, limit, t + latency
+            if is_best(q):
+                queue = min(queue, exact(q[own + "_qty"]))
+            elif is_better_than_all(q):
+                queue = min(queue, 0)
+    return NO_DATA if arrive + expiry > end else NOT_FILLED
 
 
 def oracle_uniqueness(start, end):

@@ -310,10 +310,37 @@ def test_progress_and_empty_and_mixed_symbols():
 
 def test_lots_and_ticks_of_an_instrument():
     q, t, _ = drifting()
-    coarse = Instrument("binance_usdm", "ETHUSDT", 0.5, 1e6, 8)
-    got = label_candidates(
-        q, t, [candidate(1000 * MS), candidate(1000 * MS, price=99.7, entry=Entry.MAKER)], FEE, instrument=coarse
-    )
-    assert got["outcome"][0] == UNFILLED  # no slice is a whole lot
+    coarse = Instrument("binance_usdm", "ETHUSDT", 0.5, 0.5, 8)
+    got = label_candidates(q, t, [candidate(1000 * MS, price=99.7, entry=Entry.MAKER)], FEE, instrument=coarse)
     fine = label_candidates(q, t, [candidate(1000 * MS, price=99.5, entry=Entry.MAKER)], FEE)
-    np.testing.assert_equal(got[1:].tolist(), fine.tolist())
+    np.testing.assert_equal(got.tolist(), fine.tolist())
+
+
+@pytest.mark.parametrize(
+    ("entry", "lot", "sent"), [(0, 33.0, True), (0, 34.0, False), (1, 99.0, True), (1, 101.0, False)]
+)
+def test_less_than_a_lot_is_never_sent(entry, lot, sent):
+    # 10,000 at 100: a limit of 100 units, or slices of 33.3.
+    q = quotes((100, 100.0, 100.1), (1500, 99.0, 99.1), LATE)
+    facts = Instrument("binance_usdm", "ETHUSDT", 0.1, lot, 8)
+    (got,) = label_candidates(
+        q, trades(), [candidate(1000 * MS, price=100.0, entry=Entry(entry))], FEE, instrument=facts
+    )
+    assert (got["outcome"] != UNFILLED) == sent
+    if not sent:
+        assert (got["y"], got["t_fill_ns"], got["weight"]) == (-1, -1, 0.0)
+        # A maker is given up when it would leave, slices when the last answer would be back.
+        assert got["t_end_ns"] == (1002 if entry else 1002 + 400 + 40) * MS
+
+
+def test_an_exchange_stamp_after_its_arrival_is_not_believed():
+    # Seen at 1015, stamped 1100: it was there by 1015, and the order that arrives at 1020 meets it.
+    q = quotes(START, (1015, 100.5, 100.6), LATE)
+    q["exch_ts"][1] = 1100 * MS
+    got = tri_barrier_label(q, 1000 * MS, 1, R_bps=500.0, latency_ns=20 * MS, entry="taker")
+    assert (got.outcome, got.entry_px) == (TIMEOUT, 100.6)
+    late = trades((3005, 99.9, 0.1, -1))
+    late["exch_ts"] += 60 * MS
+    q = quotes((100, 100.0, 100.2, 50.0, 50.0), LATE)
+    kw = {"R_bps": 100.0, "latency_ns": 20 * MS, "entry": "maker", "price": 100.0}
+    assert tri_barrier_label(q, 1000 * MS, 1, trades=late, **kw).t_fill_ns == 3005 * MS

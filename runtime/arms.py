@@ -5,18 +5,22 @@ The gate that trades decides here too, once a candidate; nothing of it is writte
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 
 from feature_repo.constants import MS_NS, ORDER
 
+from .bundle import Bundle
 from .candidate import Candidate
 from .decision import Decision, Reason
-from .shadow_types import NO_DATA, ORDER_DTYPE, TRADE_DTYPE
+from .shadow_account import no_trades
+from .shadow_types import NO_DATA, ORDER_DTYPE
 
-__all__ = ["DECISION_DTYPE", "Decider", "candidate_orders", "decide_all", "portfolio_orders", "rows_of_orders"]
+__all__ = ["DECISION_DTYPE", "Decider", "Remembered", "candidate_orders", "decide_all", "rows_of_orders"]
 
 DECISION_DTYPE = np.dtype(
     [
@@ -36,6 +40,25 @@ DECISION_DTYPE = np.dtype(
 """One row a candidate, in the candidates' order."""
 
 _REASON_AT = {reason: i for i, reason in enumerate(Reason)}
+
+
+@dataclass(frozen=True)
+class Remembered(Bundle):
+    """A bundle that is asked once a window: what differs between arms is not what the graph sees."""
+
+    answers: dict[bytes, np.ndarray]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """The same bundle with a memory of its own."""
+        return cls(bundle.path, bundle.manifest, bundle.session, {})
+
+    def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
+        """As ``Bundle.predict``, and the same bits."""
+        key = hashlib.blake2b(x.tobytes() + ctx.tobytes(), digest_size=16).digest()
+        if key not in self.answers:
+            self.answers[key] = super().predict(x, ctx)
+        return self.answers[key]
 
 
 class Decider(Protocol):
@@ -115,17 +138,6 @@ def candidate_orders(candidates: Sequence[Candidate], notional: np.ndarray) -> t
     return out, rows
 
 
-def portfolio_orders(candidates: Sequence[Candidate], decisions: np.ndarray) -> np.ndarray:
-    """Orders of the portfolio book: what the gate allowed, ORDER_DTYPE [M], in the candidates' order.
-
-    Each is filled with the base size, so that arms compare per unit of notional; the gate's own size weighs the
-    result afterwards.
-    """
-    allowed = np.flatnonzero(decisions["allow"])
-    chosen = [candidates[i] for i in allowed]
-    return candidate_orders(chosen, np.full(len(chosen), ORDER.base_size_usd))[0]
-
-
 def rows_of_orders(trades: np.ndarray, rows: np.ndarray, candidates: Sequence[Candidate]) -> np.ndarray:
     """Trades back in the candidates' places; a candidate that could not be ordered has no data.
 
@@ -133,11 +145,8 @@ def rows_of_orders(trades: np.ndarray, rows: np.ndarray, candidates: Sequence[Ca
     -------
     TRADE_DTYPE [N]
     """
-    out = np.zeros(len(candidates), TRADE_DTYPE)
-    for name in TRADE_DTYPE.names:
-        if TRADE_DTYPE[name] == np.float64:
-            out[name] = np.nan
-    out["status"], out["outcome"], out["t_fill_ns"] = NO_DATA, 4, -1
+    out = no_trades(len(candidates))
+    out["status"], out["outcome"] = NO_DATA, 4
     out["t_end_ns"] = [c.ts_ns for c in candidates]
     out[rows] = trades
     return out

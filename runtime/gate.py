@@ -19,7 +19,7 @@ import numpy as np
 from feature_repo.constants import MODEL, ORDER
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, MARKET_DTYPE, align
-from feature_repo.instruments import FeeTier, instrument
+from feature_repo.instruments import FeeTier, Instrument, instrument
 
 from .bundle import Bundle, load_bundle
 from .candidate import Candidate, is_sound
@@ -27,7 +27,7 @@ from .context import context_row, fee_bps, p_breakeven, round_trip_cost_bps
 from .decision import Decision, Reason
 from .guards import Answer, GuardInputs, decide, judge
 from .manifest import Manifest
-from .profiles import PROFILES, Profile
+from .profiles import Profile, profile_of
 from .sizing import round_to_lot, size_usd
 
 __all__ = ["GuardsOnly", "MetaFilter", "WindowSource"]
@@ -85,8 +85,7 @@ class _Gate:
         T: int,
         source: WindowSource | None,
     ) -> None:
-        if profile not in PROFILES:
-            raise InputError(f"the profile {profile!r}", f"one of {', '.join(PROFILES)}", "Give one of these")
+        self.profile: Profile = profile_of(profile)
         for name, value in (("tick", tick), ("lot", lot), ("base_size", base_size)):
             if not 0 < value < math.inf:
                 raise InputError(f"{name} = {value}", "a positive number", f"Give the {name} of {symbol}")
@@ -95,7 +94,6 @@ class _Gate:
                 raise InputError(f"{name} = {value}", "zero or a positive number", f"Give the {name} of {symbol}")
         if not (math.isfinite(fee.maker_bps) and math.isfinite(fee.taker_bps)):
             raise InputError(f"the fee tier {fee}", "finite fees in bps", "Give a tier of feature_repo/instruments.py")
-        self.profile: Profile = PROFILES[profile]
         self.fee, self.symbol, self.tick, self.lot = fee, symbol, float(tick), float(lot)
         self.face_value, self.min_notional = float(face_value), float(min_notional)
         self.base_size, self.source = float(base_size), source
@@ -238,7 +236,7 @@ class GuardsOnly(_Gate):
 
     Parameters
     ----------
-    profile : "A", "B" or "C"
+    profile : "A", "B", "C", or a variant of ``profiles.VARIANTS``
     fee : both legs are priced with it
     symbol, tick, lot : of the instrument; tick in quote currency, lot in base units (inverse: contracts)
     face_value, min_notional : of the instrument, quote currency; 0 for a linear contract, and without a least order
@@ -264,6 +262,14 @@ class GuardsOnly(_Gate):
         super().__init__(
             profile=profile, fee=fee, symbol=symbol, tick=tick, lot=lot, face_value=face_value,
             min_notional=min_notional, base_size=base_size, T=T, source=source,
+        )  # fmt: skip
+
+    @classmethod
+    def on(cls, facts: Instrument, profile: str, *, fee: FeeTier, T: int = MODEL.T) -> Self:
+        """For a known instrument; windows are handed to ``decide``."""
+        return cls(
+            profile, fee=fee, symbol=facts.symbol, tick=facts.tick, lot=facts.lot, face_value=facts.face_value,
+            min_notional=facts.min_notional, T=T,
         )  # fmt: skip
 
 
@@ -300,7 +306,7 @@ class MetaFilter(_Gate):
             T=manifest.T,
             source=source,
         )
-        self._bundle, self.tau = bundle, manifest.taus[profile]
+        self._bundle, self.tau = bundle, manifest.taus[profile[0]]
         self._breakeven_guard = breakeven_guard
 
     @classmethod
@@ -319,7 +325,7 @@ class MetaFilter(_Gate):
         Parameters
         ----------
         path : a release's folder, or releases/current
-        profile : "A", "B" or "C"; its tau is the bundle's
+        profile : "A", "B", "C" or a variant; its tau is the bundle's
         source : where ``allow`` reads windows; ``decide`` needs none
         fee : by default the tier that the bundle was made with
         base_size : notional at P - tau = 1, quote currency

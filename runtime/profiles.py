@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from feature_repo.errors import InputError
 
 from .candidate import Tier
 
-__all__ = ["PROFILES", "Profile"]
+__all__ = ["PROFILES", "VARIANTS", "Profile", "profile_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,21 @@ PROFILES = {
     "C": Profile(Tier.C, 1.9, 1.3, 1.6, 8.0, 5, 0.60),
 }
 """A strict, B balanced, C loose."""
+
+VARIANTS = {"C6": replace(PROFILES["C"], min_tick_sl=6)}
+"""Profiles with one rule changed, named by the letter they come from, whose tau is theirs too. C alone may stop closer
+than six ticks, so it is also run at six."""
+
+
+def profile_of(name: str) -> Profile:
+    """A profile or a variant by its name.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    found = (PROFILES | VARIANTS).get(name)
+    if found is None:
+        raise InputError(f"the profile {name!r}", f"one of {', '.join(PROFILES | VARIANTS)}", "Give one of these")
+    return found

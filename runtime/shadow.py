@@ -1,9 +1,9 @@
 """The shadow run: the gate's orders, filled by hftbacktest.
 
-Execution timing is that of the labels (meta_models/labels.py). One pass serves all parents at once, because fills do
-not consume the replayed depth and parents do not meet each other; the kernel shows their state machine. Quantities and
-prices come from hftbacktest; the account of each parent (fees, slippage, funding) is kept here: in quote currency, and
-for an inverse contract in coin, of which one contract is worth face value / price.
+Execution timing is that of the labels (meta_models/labels.py). One pass serves all parents and all arms at once: fills
+do not consume the replayed depth and parents do not meet each other, so a candidate's trade is the same in every arm,
+and an arm only says which trades are its own. Fees move no fill either: shadow_account.py prices one replay at any
+tier. The kernel shows the parents' state machine; quantities and prices come from hftbacktest.
 """
 
 from __future__ import annotations
@@ -16,36 +16,16 @@ from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
 from feature_repo.constants import JUDGE, LABEL, MS_NS, ORDER, SECOND_NS, LabelDefaults, OrderDefaults
 from feature_repo.errors import InputError
 from feature_repo.events import EVENT_DTYPE
-from feature_repo.instruments import FeeTier, Instrument
+from feature_repo.instruments import Instrument
+from feature_repo.market.hft_files import HftFiles
 
 from .candidate import Entry
+from .shadow_account import Replayed
 from .shadow_kernel import advance
-from .shadow_types import (
-    BUSY,
-    CONTROL_DTYPE,
-    FUNDING_DTYPE,
-    NO_DATA,
-    OK,
-    ORDER_DTYPE,
-    PARENT_DTYPE,
-    RULE_DTYPE,
-    STATUSES,
-    TRADE_DTYPE,
-    UNFILLED,
-)
+from .shadow_latency import ORDER_LATENCY_DTYPE
+from .shadow_types import BUSY, CONTROL_DTYPE, FUNDING_DTYPE, NO_DATA, PARENT_DTYPE, RULE_DTYPE
 
-__all__ = [
-    "BUSY",
-    "FUNDING_DTYPE",
-    "NO_DATA",
-    "OK",
-    "ORDER_DTYPE",
-    "STATUSES",
-    "TRADE_DTYPE",
-    "UNFILLED",
-    "blind_spans",
-    "replay",
-]
+__all__ = ["blind_spans", "replay"]
 
 _STEPS = 50
 
@@ -69,51 +49,52 @@ def blind_spans(quotes: np.ndarray) -> np.ndarray:
 
 
 def replay(
-    hft_events: np.ndarray,
+    hft_events: np.ndarray | HftFiles,
     instrument: Instrument,
     orders: np.ndarray,
     *,
-    fee: FeeTier,
+    allowed: np.ndarray | None = None,
+    every: bool = True,
     exit: str = "label",
-    one_at_a_time: bool = True,
     funding: np.ndarray | Sequence[tuple[int, float]] | None = None,
     blind: np.ndarray | None = None,
     label: LabelDefaults = LABEL,
     order: OrderDefaults = ORDER,
+    latency: np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
-) -> np.ndarray:
-    """Send orders through hftbacktest and follow each to its end.
+) -> Replayed:
+    """Send orders through hftbacktest and follow each to its end. Releases the GIL: two exits can share two cores.
 
     Parameters
     ----------
-    hft_events : EVENT_DTYPE [E] from ``to_hftbacktest``
+    hft_events : EVENT_DTYPE [E] from ``to_hftbacktest``, or the files of ``write_hft``, of which two are in memory
     instrument : tick, lot, kind and value of a contract
     orders : ORDER_DTYPE [N], any order of time
-    fee : charged on each leg's own notional
+    allowed : bool [A, N], what each arm's gate decided; an arm holds one position at a time, from the decision to the
+        last fill of the exit. None: no arms
+    every : replay each order on its own, taken or not (candidate book). Otherwise only those that some arm takes; the
+        rest is busy
     exit : "label" (all out at target, stop or horizon) or "runner": half out at the target, the rest behind a stop at
         break-even that trails the best exit-side quote by R_target x R; all out after ``JUDGE.runner_cap_s``
-    one_at_a_time : portfolio book: an order that comes while another is alive is "busy". Otherwise each order stands
-        alone (candidate book)
     funding : settlements (t_ns, rate); those within (t_fill, exit] are paid on what was held
     blind : int64 [G, 2] local spans with an invalid book (`blind_spans`); what overlaps one is "no data", because
         hftbacktest would fill it at stale quotes
     label, order : barriers, slices, latency, expiry
+    latency : ORDER_LATENCY_DTYPE [L], such as ``shadow_latency.feed_latency`` of the same events; None:
+        ``order.order_latency_ms`` each way
     progress : called with the fraction done
-
-    Returns
-    -------
-    TRADE_DTYPE [N] in the order of ``orders``; prices and bps are NaN where status is not "filled"
 
     Raises
     ------
     InputError
         Events, orders or settings that cannot be used.
     """
-    events = _check_events(hft_events)
+    data, span_ns = _data(hft_events)
     _check_orders(orders, instrument, exit, order)
-    out = _empty(len(orders))
-    if len(orders) == 0:
-        return out
+    n = len(orders)
+    arms = np.zeros((0, n), bool) if allowed is None else np.ascontiguousarray(allowed, bool)
+    if arms.ndim != 2 or arms.shape[1] != n:
+        raise InputError(f"decisions of shape {arms.shape} for {n} orders", "bool [arms, orders]", "Decide every order")
     by_time = np.argsort(orders["ts_ns"], kind="stable")
     parents = _parents(orders[by_time], instrument.tick)
     rule = np.zeros(1, RULE_DTYPE)
@@ -127,39 +108,45 @@ def replay(
         order.slice_gap_ms * MS_NS,
         order.maker_expiry_ms * MS_NS,
         exit == "runner",
-        one_at_a_time,
+        every,
         instrument.tick,
         instrument.lot,
         instrument.face_value,
     )
     settled = np.sort(np.array([] if funding is None else funding, FUNDING_DTYPE), order="t_ns")
-    _drive(events, instrument, fee, rule, parents, settled, progress)
-    out[by_time] = _account(parents, fee, instrument.inverse)
-    last = int(events["local_ts"].max())
-    _forget(out, out["t_end_ns"] > last)
+    trips = np.zeros(0, ORDER_LATENCY_DTYPE) if latency is None else _check_latency(latency)
+    sorted_arms, sorted_busy = np.ascontiguousarray(arms[:, by_time]), np.zeros(arms.shape, bool)
+    if n:
+        _drive(data, span_ns, instrument, rule, parents, settled, trips, sorted_arms, sorted_busy, progress)
+    out, busy = np.empty_like(parents), np.empty_like(sorted_busy)
+    out[by_time], busy[:, by_time] = parents, sorted_busy
+    _forget(out, out["t_end"] > span_ns[1])
     if blind is not None and len(blind):
-        _forget(out, _overlaps(orders["ts_ns"], np.maximum(out["t_end_ns"], orders["ts_ns"]), np.asarray(blind)))
-    return out
+        _forget(out, _overlaps(orders["ts_ns"], np.maximum(out["t_end"], orders["ts_ns"]), np.asarray(blind)))
+    return Replayed(out, busy)
 
 
 def _drive(
-    events: np.ndarray,
+    data: list[np.ndarray] | list[str],
+    span_ns: tuple[int, int],
     instrument: Instrument,
-    fee: FeeTier,
     rule: np.ndarray,
     parents: np.ndarray,
     settled: np.ndarray,
+    trips: np.ndarray,
+    allowed: np.ndarray,
+    busy: np.ndarray,
     progress: Callable[[float], None] | None,
 ) -> None:
-    """Run the kernel over the tape in steps. ``events`` stays referenced here for as long as the backtest lives."""
+    """Run the kernel over the tape in steps. ``data`` and ``trips`` stay referenced here as long as the backtest."""
     latency = int(rule["latency"][0])
-    kind = BacktestAsset().data([events])
+    kind = BacktestAsset().data(data)
     kind = kind.inverse_asset(instrument.contract_value) if instrument.inverse else kind.linear_asset(1.0)
+    timed = kind.intp_order_latency(trips) if len(trips) else kind.constant_order_latency(latency, latency)
     asset = (
-        kind.constant_order_latency(latency, latency)
-        .risk_adverse_queue_model()
+        timed.risk_adverse_queue_model()
         .no_partial_fill_exchange()
-        .trading_value_fee_model(fee.maker_bps * 1e-4, fee.taker_bps * 1e-4)
+        .trading_value_fee_model(0.0, 0.0)  # fees are accounted here, at any tier
         .tick_size(instrument.tick)
         .lot_size(instrument.lot)
     )
@@ -168,13 +155,16 @@ def _drive(
     slices = max(1, int(rule["slices"][0]))
     ids, dues = np.zeros((len(parents), slices), np.int64), np.zeros((len(parents), slices), np.int64)
     alive = np.zeros(len(parents), np.int64)
+    arms = (allowed, busy, np.full(len(allowed), -1, np.int64))
     fund_t, fund_rate = np.ascontiguousarray(settled["t_ns"]), np.ascontiguousarray(settled["rate"])
-    lo, hi = int(events["local_ts"].min()), int(events["local_ts"].max())
+    lo, hi = span_ns
     # Past the end of the data too: answers under way still arrive there.
     stops = [lo + (hi - lo) * (s + 1) // _STEPS for s in range(_STEPS)] + [2**62]
     try:
         for s, until in enumerate(stops):
-            over = advance(backtest, until, parents, ids, dues, alive, control, rule, fund_t, fund_rate)
+            over = advance(
+                backtest, until, parents, ids, dues, alive, control, rule, fund_t, fund_rate, trips, *arms
+            )  # fmt: skip
             if progress is not None:
                 progress(1.0 if over else min(1.0, (s + 1) / _STEPS))
             if over:
@@ -185,14 +175,34 @@ def _drive(
         raise RuntimeError(f"hftbacktest stopped with code {control['failed'][0]}")
 
 
-def _check_events(events: np.ndarray) -> np.ndarray:
+def _check_latency(latency: np.ndarray) -> np.ndarray:
+    good = latency.dtype == ORDER_LATENCY_DTYPE and len(latency) > 0
+    if good:
+        good = all((np.diff(latency[name]) > 0).all() for name in ("req_ts", "exch_ts", "resp_ts"))
+        good = good and bool(
+            ((latency["exch_ts"] > latency["req_ts"]) & (latency["resp_ts"] > latency["exch_ts"])).all()
+        )
+    if not good:
+        raise InputError(
+            f"order latencies of {latency.dtype.names}, {len(latency)} rows",
+            "at least one row of ORDER_LATENCY_DTYPE, times increasing in each column and from request to answer",
+            "Take them from feed_latency",
+        )
+    return np.ascontiguousarray(latency)
+
+
+def _data(events: np.ndarray | HftFiles) -> tuple[list[np.ndarray] | list[str], tuple[int, int]]:
+    """What hftbacktest is given, and the span on the local clock."""
+    if isinstance(events, HftFiles):
+        return [str(path) for path in events.paths], events.span_ns
     if events.dtype.names != EVENT_DTYPE.names or len(events) == 0:
         raise InputError(
             f"{len(events)} rows with the fields {events.dtype.names}",
             f"at least one event with the fields {EVENT_DTYPE.names}",
             "Convert the tape with to_hftbacktest",
         )
-    return np.ascontiguousarray(events, dtype=EVENT_DTYPE)
+    local = events["local_ts"]
+    return [np.ascontiguousarray(events, dtype=EVENT_DTYPE)], (int(local.min()), int(local.max()))
 
 
 def _check_orders(orders: np.ndarray, instrument: Instrument, exit: str, order: OrderDefaults) -> None:
@@ -237,50 +247,9 @@ def _parents(orders: np.ndarray, tick: float) -> np.ndarray:
     return p
 
 
-def _empty(n: int) -> np.ndarray:
-    out = np.zeros(n, TRADE_DTYPE)
-    for name in TRADE_DTYPE.names:
-        if TRADE_DTYPE[name] == np.float64:
-            out[name] = np.nan
-    out["t_fill_ns"] = -1
-    return out
-
-
-def _account(p: np.ndarray, fee: FeeTier, inverse: bool) -> np.ndarray:
-    """One TRADE row a parent: gross from mids, costs apart, all in bps of the entry notional.
-
-    The coins of an inverse contract get fewer as its price rises: a long has put in more than it takes out.
-    """
-    out = _empty(len(p))
-    out["status"], out["t_end_ns"] = p["status"], p["t_end"]
-    out["outcome"] = np.select(
-        [p["status"] == OK, p["status"] == UNFILLED, p["status"] == BUSY], [p["outcome"], 3, -1], 4
-    )
-    ok = p["status"] == OK
-    f, o = p[ok], out[ok]
-    scale = 1e4 / f["paid"]
-    o["t_fill_ns"], o["qty"] = f["t_fill"], f["qty"]
-    if inverse:
-        o["entry_px"], o["exit_px"] = f["qty"] / f["paid"], f["qty"] / f["got"]
-        o["gross_bps"] = f["side"] * (f["qty"] / f["mid"] - f["mid_exit"]) * scale
-        o["slip_bps"] = o["gross_bps"] - f["side"] * (f["paid"] - f["got"]) * scale
-    else:
-        o["entry_px"], o["exit_px"] = f["paid"] / f["qty"], f["got"] / f["qty"]
-        o["gross_bps"] = f["side"] * (f["mid_exit"] - f["mid"] * f["qty"]) * scale
-        o["slip_bps"] = o["gross_bps"] - f["side"] * (f["got"] - f["paid"]) * scale
-    o["fee_bps"] = np.where(f["maker"] == 1, fee.maker_bps, fee.taker_bps) + fee.taker_bps * f["got"] / f["paid"]
-    o["funding_bps"] = f["side"] * f["funding"] / f["qty"] * 1e4
-    o["net_bps"] = o["gross_bps"] - o["slip_bps"] - o["fee_bps"] - o["funding_bps"]
-    out[ok] = o
-    return out
-
-
-def _forget(out: np.ndarray, where: np.ndarray) -> None:
+def _forget(parents: np.ndarray, where: np.ndarray) -> None:
     """Turn rows into "no data" (a busy one stays busy: nothing was sent for it)."""
-    where = where & (out["status"] != BUSY)
-    blank = _empty(int(where.sum()))
-    blank["status"], blank["outcome"], blank["t_end_ns"] = NO_DATA, 4, out["t_end_ns"][where]
-    out[where] = blank
+    parents["status"][where & (parents["status"] != BUSY)] = NO_DATA
 
 
 def _overlaps(start: np.ndarray, end: np.ndarray, spans: np.ndarray) -> np.ndarray:

@@ -5,21 +5,26 @@
     WATCH (barriers on local quotes)        --touch, time---> EXIT
     EXIT  (IOC after IOC until sold)        --flat----------> done  | WATCH (runner: the rest is trailed)
 
+Arms are followed in the same pass: each holds one parent at a time, and one that it allows meanwhile is busy for it.
+
 Functions that touch the backtest cannot be cached, so this compiles once a process.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from hftbacktest.order import CANCELED, EXPIRED, FILLED, GTX, IOC, LIMIT
+from hftbacktest.order import CANCELED, EXPIRED, FILLED, GTX, IOC, LIMIT, NONE
 from numba import njit
 
+from .shadow_latency import round_trip
 from .shadow_types import BUSY, NO_DATA, OK, STOP, TARGET, TIMEOUT, UNFILLED
 
 __all__ = ["advance"]
 
 _ENTER, _REST, _WATCH, _EXIT, _DONE = 1, 2, 3, 4, 5
 _NEVER = np.int64(2**62)
+# An answer that is not there when it was reckoned to be is looked for again after this long.
+_LATE = np.int64(1_000_000)
 # Far below a tick and far above rounding: exec prices are ticks x size, barriers are products.
 _PX_EPS = 1e-11
 # An IOC limit this far through the touch always meets it.
@@ -73,13 +78,20 @@ def _answer(hbt, order_id):
 
 
 @njit
+def _pending(hbt, order_id):
+    """Whether a request of this order has not been answered."""
+    order = hbt.orders(0).get(order_id)
+    return order is not None and order.req != NONE
+
+
+@njit
 def _done(p, status):
     p.status = status
     p.phase = _DONE
 
 
 @njit
-def _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c):
+def _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c, lat):
     """Slices out, answers in."""
     while p.sent < r.slices and p.next_send <= now:
         if not bid > 0.0 or not ask > 0.0:
@@ -90,12 +102,15 @@ def _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c):
         if qty > 0.0:
             ids[p.sent] = _take(hbt, c, p.side, qty, bid, ask, r.tick)
         # Also where nothing was sent: the watch starts when the answer would have come.
-        dues[p.sent] = p.next_send + 2 * r.latency
+        dues[p.sent] = p.next_send + round_trip(lat, p.next_send, r.latency)
         p.sent += 1
         p.next_send = p.next_send + r.gap if p.sent < r.slices else _NEVER
     waiting = p.sent < r.slices
     for s in range(p.sent):
         if dues[s] > now:
+            waiting = True
+        elif dues[s] > 0 and ids[s] > 0 and _pending(hbt, ids[s]):
+            dues[s] = now + _LATE
             waiting = True
         elif dues[s] > 0:
             dues[s] = 0
@@ -147,6 +162,8 @@ def _rest(hbt, p, now, bid, ask, r, c):
     elif status in (EXPIRED, CANCELED):
         p.t_end = exch
         _done(p, UNFILLED)
+    elif now >= p.due and _pending(hbt, p.order_id):
+        p.due = now + _LATE
     elif now >= p.due:
         p.due = _NEVER
         code = hbt.cancel(0, p.order_id, False)
@@ -203,12 +220,15 @@ def _watch(p, now, bid, ask, r):
 
 
 @njit
-def _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate):
+def _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat):
     """IOC children, each at most the best level, until the goal is sold."""
     if p.half == 1 and bid > 0.0 and ask > 0.0:
         p.peak = max(p.peak * p.side, (bid if p.side > 0 else ask) * p.side) * p.side
     if p.order_id > 0:
         if p.due > now:
+            return
+        if now != _NEVER and _pending(hbt, p.order_id):
+            p.due = now + _LATE
             return
         status, qty, price, exch = _answer(hbt, p.order_id)
         if status == FILLED:
@@ -232,22 +252,22 @@ def _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate):
         best = bid_qty if p.side > 0 else ask_qty
         qty = min(max(_lots(best, r.lot), r.lot), _lots(p.goal + 0.5 * r.lot, r.lot))
         p.order_id = _take(hbt, c, -p.side, qty, bid, ask, r.tick)
-        p.due = now + 2 * r.latency
+        p.due = now + round_trip(lat, now, r.latency)
 
 
 @njit
-def _serve(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate):
+def _serve(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat):
     """Take every step that is due at this instant."""
     if p.phase == _ENTER:
-        _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c)
+        _enter(hbt, p, ids, dues, now, bid, ask, bid_qty, ask_qty, r, c, lat)
     elif p.phase == _REST:
         _rest(hbt, p, now, bid, ask, r, c)
     elif p.phase == _EXIT:
-        _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate)
+        _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat)
     if p.phase == _WATCH:
         _watch(p, now, bid, ask, r)
         if p.phase == _EXIT:
-            _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate)
+            _exit(hbt, p, now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat)
 
 
 @njit
@@ -267,11 +287,29 @@ def _next_due(p, dues):
 
 
 @njit
-def advance(hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_rate):
+def _take_up(parents, i, allowed, busy, holds, r):
+    """Which arms take parent ``i``, and whether it is replayed at all."""
+    wanted = r.every == 1
+    for a in range(allowed.shape[0]):
+        if allowed[a, i]:
+            if holds[a] >= 0 and parents[holds[a]].phase != _DONE:
+                busy[a, i] = True
+            else:
+                holds[a] = i
+                wanted = True
+    return wanted
+
+
+@njit(nogil=True)
+def advance(
+    hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_rate, lat, allowed, busy, holds
+):  # fmt: skip
     """Replay up to local time ``until`` (or the end of data); call again with a later one to go on.
 
     parents : PARENT_DTYPE [N] sorted by ts; ids, dues : int64 [N, slices]; alive : int64 [N] scratch;
-    control, rule : one-element arrays; fund_t, fund_rate : settlements, ns and fraction
+    control, rule : one-element arrays; fund_t, fund_rate : settlements, ns and fraction; lat : ORDER_LATENCY_DTYPE [L],
+    empty for constant latencies; allowed, busy : bool [A, N], decisions in and what could not be taken out;
+    holds : int64 [A], the parent that each arm holds, -1 at first
     """
     c = control[0]
     r = rule[0]
@@ -288,7 +326,7 @@ def advance(hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_r
         k = 0
         while k < c.alive:
             i = alive[k]
-            _serve(hbt, parents[i], ids[i], dues[i], now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate)
+            _serve(hbt, parents[i], ids[i], dues[i], now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat)
             if parents[i].phase == _DONE:
                 c.alive -= 1
                 alive[k] = alive[c.alive]
@@ -298,7 +336,7 @@ def advance(hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_r
             p = parents[c.next]
             if p.ts < now or not bid > 0.0 or not ask > 0.0:
                 _done(p, NO_DATA)
-            elif r.single == 1 and c.alive > 0:
+            elif not _take_up(parents, c.next, allowed, busy, holds, r):
                 _done(p, BUSY)
             else:
                 p.mid = 0.5 * (bid + ask)
@@ -308,7 +346,7 @@ def advance(hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_r
                 alive[c.alive] = c.next
                 c.alive += 1
                 i = c.next
-                _serve(hbt, p, ids[i], dues[i], now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate)
+                _serve(hbt, p, ids[i], dues[i], now, bid, ask, bid_qty, ask_qty, r, c, fund_t, fund_rate, lat)
                 if p.phase == _DONE:
                     c.alive -= 1
             c.next += 1
@@ -348,7 +386,7 @@ def advance(hbt, until, parents, ids, dues, alive, control, rule, fund_t, fund_r
         for k in range(c.alive):
             p = parents[alive[k]]
             if p.phase == _EXIT and p.order_id > 0:
-                _exit(hbt, p, _NEVER, np.nan, np.nan, np.nan, np.nan, r, c, fund_t, fund_rate)
+                _exit(hbt, p, _NEVER, np.nan, np.nan, np.nan, np.nan, r, c, fund_t, fund_rate, lat)
             elif p.phase == _REST and p.order_id > 0:
                 _rest(hbt, p, np.int64(0), np.nan, np.nan, r, c)
             if p.phase != _DONE:

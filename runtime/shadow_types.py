@@ -102,7 +102,7 @@ RULE_DTYPE = np.dtype(
         ("gap", "i8"),
         ("expiry", "i8"),
         ("runner", "i8"),
-        ("single", "i8"),  # one parent at a time
+        ("every", "i8"),  # parents that no arm takes are replayed too
         ("tick", "f8"),
         ("lot", "f8"),
         ("contract", "f8"),  # quote value of one inverse contract, 0 for a linear one

@@ -17,8 +17,10 @@ from meta_models.labels import label_candidates
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.decision import Reason
 from runtime.gate import GuardsOnly
-from runtime.shadow import OK, blind_spans, replay
+from runtime.shadow import blind_spans
+from runtime.shadow_types import OK
 from runtime.sizing import round_to_lot
+from tests.runtime.shadow_run import trades_of
 
 from .gate_builders import FEE as GATE_FEE
 from .gate_builders import TICK, TS, candidate, market_row, window
@@ -92,7 +94,7 @@ def test_the_gate_sizes_in_whole_contracts():
 
 
 def run(script, facts, *rows, **kw):
-    return replay(script.events(), facts, orders(*rows), **{"fee": FEE, "order": ONE, **kw})
+    return trades_of(script.events(), facts, orders(*rows), **{"fee": FEE, "order": ONE, **kw})
 
 
 def test_a_long_to_the_coin():
@@ -181,7 +183,7 @@ def test_outcomes_and_returns_agree_with_the_labels():
         for t, s in zip(ts, side, strict=True)
     ]
     labels = label_candidates(quotes, tape.events, candidates, FEE, instrument=TEN, end_ns=hi)
-    got = replay(to_hftbacktest(tape), TEN, rows, fee=FEE, one_at_a_time=False, blind=blind_spans(quotes))
+    got = trades_of(to_hftbacktest(tape), TEN, rows, fee=FEE, one_at_a_time=False, blind=blind_spans(quotes))
     both = (labels["y"] >= 0) & (got["status"] == OK)
     assert both.sum() > 50
     assert np.mean(labels["outcome"] == got["outcome"]) >= 0.99

@@ -15,8 +15,9 @@ from feature_repo.events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, KI
 from meta_models.labels import INVALID, tri_barrier_label
 from runtime.decision import Reason
 from runtime.gate import GuardsOnly
-from runtime.shadow import blind_spans, replay
+from runtime.shadow import blind_spans
 from runtime.shadow_types import NO_DATA, ORDER_DTYPE
+from tests.runtime.shadow_run import trades_of
 
 from .gate_builders import FEE, candidate
 
@@ -141,7 +142,7 @@ def test_window_gate_labels_and_replay(damaged):
 
     orders = np.zeros(3, ORDER_DTYPE)
     orders["ts_ns"], orders["side"], orders["R_bps"], orders["notional"] = (before, within, after), 1, 20.0, 10_000.0
-    got = replay(to_hftbacktest(tape), facts, orders, fee=FEE, one_at_a_time=False, blind=blind_spans(table.quotes))[
+    got = trades_of(to_hftbacktest(tape), facts, orders, fee=FEE, one_at_a_time=False, blind=blind_spans(table.quotes))[
         "status"
     ]
     assert got[:2].tolist() == [NO_DATA, NO_DATA]

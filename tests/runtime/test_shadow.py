@@ -13,7 +13,9 @@ from feature_repo.events import BUY, DEPTH, EVENT_DTYPE, EXCH, LOCAL, SELL, TRAD
 from feature_repo.instruments import INSTRUMENTS, FeeTier
 from feature_repo.table import QUOTE_DTYPE
 from runtime.candidate import Entry
-from runtime.shadow import BUSY, NO_DATA, OK, ORDER_DTYPE, TRADE_DTYPE, UNFILLED, blind_spans, replay
+from runtime.shadow import blind_spans, replay
+from runtime.shadow_types import BUSY, NO_DATA, OK, ORDER_DTYPE, TRADE_DTYPE, UNFILLED
+from tests.runtime.shadow_run import trades_of
 
 pytestmark = pytest.mark.slow  # hftbacktest compiles in every process
 
@@ -67,7 +69,7 @@ def orders(*rows):
 
 def run(script, *rows, **kw):
     kw = {"fee": FEE, "order": ONE, **kw}
-    return replay(script.events(), ETH, orders(*rows), **kw)
+    return trades_of(script.events(), ETH, orders(*rows), **kw)
 
 
 def rally():
@@ -224,9 +226,9 @@ def test_no_data_before_the_tape_and_after_it():
     assert np.isnan(got["net_bps"]).all()
     # The last fill must lie within the tape: the timeout of this one is 20 ms too late.
     script = Script().quote(100, 100.0, 100.1)
-    assert replay(script.events(61_039), ETH, orders((1000, 1)), fee=FEE, order=ONE)["status"].tolist() == [NO_DATA]
+    assert trades_of(script.events(61_039), ETH, orders((1000, 1)), fee=FEE, order=ONE)["status"].tolist() == [NO_DATA]
     script = Script().quote(100, 100.0, 100.1)
-    assert replay(script.events(61_040), ETH, orders((1000, 1)), fee=FEE, order=ONE)["status"].tolist() == [OK]
+    assert trades_of(script.events(61_040), ETH, orders((1000, 1)), fee=FEE, order=ONE)["status"].tolist() == [OK]
 
 
 def test_blind_spans_void_what_they_touch():
@@ -279,4 +281,4 @@ def test_settings_that_cannot_be_used():
     with pytest.raises(InputError, match="expiry"):
         run(rally(), (1000, 1), order=replace(ONE, maker_expiry_ms=30))
     with pytest.raises(InputError, match="to_hftbacktest"):
-        replay(rally().events()[:0], ETH, orders((1000, 1)), fee=FEE)
+        replay(rally().events()[:0], ETH, orders((1000, 1)))

@@ -65,7 +65,7 @@ def test_every_venue_has_fees_and_a_symbol():
     assert set(TARDIS_VENUES.values()) == set(FEE_TIERS) - {"simulated"}
     assert tardis.VENUES == TARDIS_VENUES
     for venue, tiers in FEE_TIERS.items():
-        regular, best = tiers
+        regular, *_, best = tiers
         assert regular.name == "regular"
         assert fee_tier(venue, best.name) is best
         for tier in tiers:

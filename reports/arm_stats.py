@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,30 +12,35 @@ from runtime import metrics
 from runtime.candidate import SigType
 
 from .records import EXITS, ArmInput
-from .statistics import Interval, PairedDifference, mean_and_ir_intervals, paired_block_bootstrap
+from .statistics import Interval, PairedDifference, joint_intervals, paired_block_bootstrap
 
-__all__ = ["ExitStats", "TypeStats", "candidate_net", "exit_stats", "latency_stats", "paired", "stressed_net"]
+__all__ = ["UNKNOWN", "ExitStats", "TypeStats", "candidate_net", "exit_stats", "paired", "stressed_net"]
 
 NAN = float("nan")
-
-E2E_BUDGET_MS = {
-    SigType.MOMENTUM: 15.0,
-    SigType.LIQUIDATION: 15.0,
-    SigType.RECLAIM: 30.0,
-    SigType.REVERSION: 50.0,
-    SigType.DIVERGENCE: 50.0,
-}
+UNKNOWN = Interval(NAN, NAN, NAN)
+_YEAR = math.sqrt(365)  # as ``runtime.metrics.ir_day``: crypto trades every day
+_COSTS = ("gross_bps", "slip_bps", "fee_bps", "funding_bps")
 
 
 @dataclass(frozen=True)
 class TypeStats:
-    """Filled trades of one signal type."""
+    """One signal type: means a filled trade in bps, NaN without one; ``fill_rate``, ``cost_share``,
+    ``handover_share`` as in ``ExitStats``.
+    """
 
     sig_type: str
     trades: int
+    fill_rate: float
     win_rate: float
     payoff: float
+    gross_bps: float
+    fee_bps: float
+    slip_bps: float
+    est_slip_bps: float
+    funding_bps: float
     net_bps: float
+    cost_share: float
+    handover_share: float
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,21 @@ class ExitStats:
     Attributes
     ----------
     trades, unfilled, busy, no_data : rows of the portfolio book by status
+    few : how many trades of ``JudgeDefaults.min_trades`` there are; empty when there are enough
     fill_rate : filled / orders that were sent (filled or unfilled)
     win_rate, payoff : after costs; mean win / mean loss
     gross_bps .. net_bps : means a trade
+    est_slip_bps : mean of what the gate was told the slippage would be, of the filled trades that have an estimate
     ir_trade : mean / std of the net returns, with its interval
-    stressed_bps, ir_stressed : costs x 1.5, decisions unchanged
+    stressed_bps, ir_stressed : the same at costs x 1.5, decisions unchanged, from the same draws
     max_drawdown_bps : of the cumulated net returns
+    max_drawdown_pct : of the sized result, in % of the stated equity
     cost_share : mean cost / mean expected reward of the filled trades
-    handover_share, divergence_trades : divergence trades inside hand-over windows
-    ir_day : of sized daily P&L / base notional, annualised; NaN below ``JudgeDefaults.min_days``
-    days : UTC days spanned by the candidates
+    handover_trades_share : of all trades, inside hand-over windows
+    handover_share, divergence_trades : of the divergence trades
+    ir_day, ir_day_stressed : of sized daily P&L / base notional, annualised, days drawn in blocks; NaN below
+        ``JudgeDefaults.min_days``
+    days : UTC days spanned by the candidates; few_days: as ``few``
     sized_bps : net result weighted with the gate's sizes; sized_pnl in quote currency
     candidate_trades, candidate_bps : the allowed candidates, each on its own
     net : float64 [trades], and t_end_ns, in time order: for curves, not for the page
@@ -64,23 +75,29 @@ class ExitStats:
     unfilled: int
     busy: int
     no_data: int
+    few: str
     fill_rate: float
     win_rate: float
     payoff: float
     gross_bps: float
     fee_bps: float
     slip_bps: float
+    est_slip_bps: float
     funding_bps: float
     net_bps: Interval
     ir_trade: Interval
-    stressed_bps: float
-    ir_stressed: float
+    stressed_bps: Interval
+    ir_stressed: Interval
     max_drawdown_bps: float
+    max_drawdown_pct: float
     cost_share: float
+    handover_trades_share: float
     divergence_trades: int
     handover_share: float
-    ir_day: float
+    ir_day: Interval
+    ir_day_stressed: Interval
     days: int
+    few_days: str
     sized_bps: float
     sized_pnl: float
     timeout_share: float
@@ -93,11 +110,24 @@ class ExitStats:
 
 def stressed_net(trades: np.ndarray, factor: float = JUDGE.cost_stress) -> np.ndarray:
     """Net bps with every cost ``factor`` times as large; what was earned (rebates, received funding) stays as it is."""
-    return metrics.reprice(*(trades[f] for f in ("gross_bps", "slip_bps", "fee_bps", "funding_bps")), factor)
+    return metrics.reprice(*(trades[f] for f in _COSTS), factor)
 
 
 def _mean(x: np.ndarray) -> float:
     return float(np.mean(x)) if len(x) else NAN
+
+
+def _finite_mean(x: np.ndarray) -> float:
+    return _mean(x[np.isfinite(x)])
+
+
+def _few(have: int, needed: int, what: str) -> str:
+    return "" if have >= needed else f"{have} of {needed} {what}"
+
+
+def _cost_share(trades: np.ndarray, reward: np.ndarray) -> float:
+    expected = _mean(reward)
+    return _mean(trades["fee_bps"] + trades["slip_bps"] + trades["funding_bps"]) / expected if expected > 0 else NAN
 
 
 def exit_stats(arm: ArmInput, exit_: str, *, seed: int = 7, draws: int = JUDGE.bootstrap_draws) -> ExitStats:
@@ -106,7 +136,7 @@ def exit_stats(arm: ArmInput, exit_: str, *, seed: int = 7, draws: int = JUDGE.b
     Raises
     ------
     ValueError
-        When the arm was not run, or a filled trade has a net result that is not finite.
+        When the arm was not run, or a filled trade has a result or a cost that is not finite.
     """
     if arm.reason_na or arm.decisions is None:
         raise ValueError(f"{arm.name} was not run: {arm.reason_na}")
@@ -115,59 +145,104 @@ def exit_stats(arm: ArmInput, exit_: str, *, seed: int = 7, draws: int = JUDGE.b
     filled = book["status"] == 0
     trades, taken = book[filled], allowed[filled]
     net = trades["net_bps"].astype(np.float64)
-    if not np.isfinite(net).all():
-        raise ValueError(
-            f"{arm.name}: {int((~np.isfinite(net)).sum())} filled trades of exit {exit_!r} have no net result"
-        )
-    mean, ir = mean_and_ir_intervals(net, seed=seed, draws=draws)
-    pnl = taken["size"] * net / 1e4
-    decided = arm.decisions["ts_ns"]
-    span = (int(decided[0]), int(decided[-1])) if len(decided) else None
+    broken = ~np.isfinite(np.stack([trades[f] for f in ("net_bps", *_COSTS)])).all(axis=0)
+    if broken.any():
+        raise ValueError(f"{arm.name}: {int(broken.sum())} filled trades of exit {exit_!r} have no net result")
+    reward = slip = np.full(len(net), np.nan)
+    if arm.facts is not None:
+        facts = arm.facts[arm.decisions["allow"]][filled]
+        reward, slip = facts["exp_reward_bps"], facts["est_slip_bps"]
     stressed = stressed_net(trades)
+    (mean, ir), (mean_x, ir_x) = joint_intervals(np.stack([net, stressed], axis=1), seed=seed, draws=draws)
+    pnl = taken["size"] * net / 1e4
+    ends = trades["t_end_ns"].astype(np.int64)
+    days, (ir_day, ir_day_x) = _ir_days(arm, ends, (pnl, taken["size"] * stressed / 1e4), seed, draws)
     divergence = taken["sig_type"] == SigType.DIVERGENCE
-    cost_share = NAN
-    if arm.facts is not None and len(net):
-        reward = _mean(arm.facts["exp_reward_bps"][arm.decisions["allow"]][filled])
-        cost = _mean(trades["fee_bps"] + trades["slip_bps"] + trades["funding_bps"])
-        cost_share = cost / reward if reward > 0 else NAN
     own = candidate_net(arm, exit_)
     own = own[np.isfinite(own)]
-    sent = int(filled.sum() + (book["status"] == 1).sum())
-    by_type = []
-    for sig in SigType:
-        x = net[taken["sig_type"] == sig]
-        by_type.append(TypeStats(sig.name.lower(), len(x), metrics.win_rate(x), metrics.payoff(x), _mean(x)))
+    sent = filled | (book["status"] == 1)
+    equity = JUDGE.equity_multiple * ORDER.base_size_usd
     return ExitStats(
         exit=exit_,
         trades=len(net),
         unfilled=int((book["status"] == 1).sum()),
         busy=int((book["status"] == 2).sum()),
         no_data=int((book["status"] == 3).sum()),
-        fill_rate=len(net) / sent if sent else NAN,
+        few=_few(len(net), JUDGE.min_trades, "trades"),
+        fill_rate=_mean(filled[sent]),
         win_rate=metrics.win_rate(net),
         payoff=metrics.payoff(net),
         gross_bps=_mean(trades["gross_bps"]),
         fee_bps=_mean(trades["fee_bps"]),
         slip_bps=_mean(trades["slip_bps"]),
+        est_slip_bps=_finite_mean(slip),
         funding_bps=_mean(trades["funding_bps"]),
         net_bps=mean,
         ir_trade=ir,
-        stressed_bps=_mean(stressed),
-        ir_stressed=metrics.ir_trade(stressed),
+        stressed_bps=mean_x,
+        ir_stressed=ir_x,
         max_drawdown_bps=metrics.max_drawdown(net) if len(net) else NAN,
-        cost_share=cost_share,
+        max_drawdown_pct=100.0 * metrics.max_drawdown(pnl) / equity if len(net) else NAN,
+        cost_share=_cost_share(trades, reward),
+        handover_trades_share=_mean(taken["session"]),
         divergence_trades=int(divergence.sum()),
         handover_share=_mean(taken["session"][divergence]),
-        ir_day=metrics.ir_day(trades["t_end_ns"], pnl, ORDER.base_size_usd, span_ns=span),
-        days=len(metrics.daily_pnl(trades["t_end_ns"], pnl, span_ns=span)[0]),
+        ir_day=ir_day,
+        ir_day_stressed=ir_day_x,
+        days=days,
+        few_days=_few(days, JUDGE.min_days, "days"),
         sized_bps=float(pnl.sum() / taken["size"].sum() * 1e4) if taken["size"].sum() > 0 else NAN,
         sized_pnl=float(pnl.sum()),
         timeout_share=_mean(trades["outcome"] == 2),
         candidate_trades=len(own),
         candidate_bps=_mean(own),
-        by_type=tuple(by_type),
+        by_type=tuple(
+            _type_stats(
+                sig, trades[at], taken["session"][at], reward[at], slip[at], filled[sent & (allowed["sig_type"] == sig)]
+            )
+            for sig in SigType
+            for at in (taken["sig_type"] == sig,)
+        ),
         net=net,
-        t_end_ns=trades["t_end_ns"].astype(np.int64),
+        t_end_ns=ends,
+    )
+
+
+def _ir_days(
+    arm: ArmInput, t_end_ns: np.ndarray, pnls: tuple[np.ndarray, ...], seed: int, draws: int
+) -> tuple[int, list[Interval]]:
+    """UTC days of the candidates' span, and the annualised IR of each sized P&L with days drawn in blocks."""
+    decided = arm.decisions["ts_ns"]
+    span = (int(decided[0]), int(decided[-1])) if len(decided) else None
+    daily = np.stack([metrics.daily_pnl(t_end_ns, pnl, span_ns=span)[1] for pnl in pnls], axis=1)
+    if len(daily) < JUDGE.min_days:
+        return len(daily), [UNKNOWN] * len(pnls)
+    values = [metrics.ir_day(t_end_ns, pnl, ORDER.base_size_usd, span_ns=span) for pnl in pnls]
+    drawn = joint_intervals(daily, seed=seed, draws=draws)
+    return len(daily), [
+        Interval(value, _YEAR * ir.low, _YEAR * ir.high) for value, (_, ir) in zip(values, drawn, strict=True)
+    ]
+
+
+def _type_stats(
+    sig: SigType, trades: np.ndarray, session: np.ndarray, reward: np.ndarray, slip: np.ndarray, sent: np.ndarray
+) -> TypeStats:
+    """``trades`` and what belongs to them, of one type; ``sent`` [orders]: whether each order that was sent filled."""
+    net = trades["net_bps"].astype(np.float64)
+    return TypeStats(
+        sig_type=sig.name.lower(),
+        trades=len(net),
+        fill_rate=_mean(sent),
+        win_rate=metrics.win_rate(net),
+        payoff=metrics.payoff(net),
+        gross_bps=_mean(trades["gross_bps"]),
+        fee_bps=_mean(trades["fee_bps"]),
+        slip_bps=_mean(trades["slip_bps"]),
+        est_slip_bps=_finite_mean(slip),
+        funding_bps=_mean(trades["funding_bps"]),
+        net_bps=_mean(net),
+        cost_share=_cost_share(trades, reward),
+        handover_share=_mean(session),
     )
 
 
@@ -201,32 +276,3 @@ def paired(
         )
         for exit_ in EXITS
     }
-
-
-def latency_stats(arm: ArmInput) -> dict[str, dict[str, float | int]]:
-    """Measured milliseconds from the gate's call to its answer, by signal type, with the type's budget.
-
-    Where P was asked at all, only the decisions in which it was are counted: a denial by an early guard costs nothing
-    and would flatter the tail. Not reproducible: another machine, or another run, measures something else.
-    """
-    out: dict[str, dict[str, float | int]] = {}
-    if arm.decisions is None:
-        return out
-    asked = np.isfinite(arm.decisions["p"])
-    timed = arm.in_tier & asked if (arm.in_tier & asked).any() else arm.in_tier
-    for sig in SigType:
-        us = arm.decisions["latency_us"][timed & (arm.decisions["sig_type"] == sig)]
-        ms = us[np.isfinite(us) & (us > 0)] / 1e3
-        if not len(ms):
-            continue
-        p50, p95, p99 = np.percentile(ms, [50, 95, 99])
-        budget = E2E_BUDGET_MS[sig]
-        out[sig.name.lower()] = {
-            "n": len(ms),
-            "p50_ms": float(p50),
-            "p95_ms": float(p95),
-            "p99_ms": float(p99),
-            "budget_ms": budget,
-            "share_in_budget": float((ms <= budget).mean()),
-        }
-    return out

@@ -6,7 +6,7 @@ from rich.console import Console
 
 __all__ = ["wide_console"]
 
-MIN_WIDTH = 124
+MIN_WIDTH = 120
 
 
 def wide_console(console: Console | None = None) -> Console:

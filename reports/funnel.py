@@ -11,7 +11,7 @@ from runtime.decision import Reason
 
 from .records import EXITS, REASONS, ArmInput
 
-__all__ = ["STAGES", "FunnelRow", "Rejection", "funnel", "reason_counts", "rejection"]
+__all__ = ["STAGES", "FunnelRow", "Rejection", "funnel", "reason_counts", "reason_rates", "rejection"]
 
 STAGES = ("candidates", "in_tier", "data", "liquidity", "signal", "slippage", "ev", "p", "filled")
 """Survivors, in the order of the gate. ``data``: window there, fresh and finite; ``signal``: reclaim complete and
@@ -113,6 +113,20 @@ def reason_counts(arm: ArmInput) -> dict[str, int]:
         return {}
     counts = np.bincount(arm.decisions["reason"], minlength=len(REASONS))
     return {r.value: int(n) for r, n in zip(REASONS, counts, strict=True) if n}
+
+
+def reason_rates(arm: ArmInput) -> dict[str, float]:
+    """Denials by reason as shares of the profile's own candidates, in the order of the gate; what never denied is out.
+
+    They add up to ``Rejection.total_rate``.
+    """
+    mine = arm.in_tier
+    if arm.reason_na or not mine.any():
+        return {}
+    counts = np.bincount(arm.decisions["reason"][mine], minlength=len(REASONS))
+    return {
+        r.value: int(n) / int(mine.sum()) for r, n in zip(REASONS, counts, strict=True) if n and r is not Reason.ALLOW
+    }
 
 
 def rejection(arm: ArmInput) -> Rejection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,9 +98,19 @@ def _kpi(key: str, title: str, ok: bool, value: float, threshold: str, n: int, l
 
 
 def kpis(
-    profile: str, model: bool, stats: ExitStats, rejected: Rejection, latency: dict[str, dict], context: KpiContext
+    profile: str,
+    model: bool,
+    stats: ExitStats,
+    rejected: Rejection,
+    latency: Mapping[str, Mapping],
+    context: KpiContext,
 ) -> tuple[Kpi, ...]:
-    """All KPIs of one arm with one exit, always the same keys in the same order."""
+    """All KPIs of one arm with one exit, always the same keys in the same order.
+
+    Parameters
+    ----------
+    latency : ``latency_stats`` of this profile and model; empty where nothing was timed
+    """
     n = stats.trades
     out = [
         _kpi("trades", "shadow trades", n >= JUDGE.min_trades, float(n), f">= {JUDGE.min_trades}", n, 0),
@@ -108,12 +118,20 @@ def kpis(
         _kpi(
             "ir_stressed",
             f"IR a trade at costs x {JUDGE.cost_stress:g}",
-            stats.ir_stressed >= 0,
-            stats.ir_stressed,
+            stats.ir_stressed.value >= 0,
+            stats.ir_stressed.value,
             ">= 0",
             n,
         ),
-        _kpi("ir_day", "IR of days, annualised", stats.ir_day >= 0, stats.ir_day, ">= 0", stats.days, JUDGE.min_days),
+        _kpi(
+            "ir_day",
+            "IR of days, annualised",
+            stats.ir_day.value >= 0,
+            stats.ir_day.value,
+            ">= 0",
+            stats.days,
+            JUDGE.min_days,
+        ),
     ]
     for t in stats.by_type:
         sig = SigType[t.sig_type.upper()]
@@ -162,15 +180,24 @@ def kpis(
     return tuple(out)
 
 
-def _latency_kpi(latency: dict[str, dict]) -> Kpi:
-    title, threshold = "decision latency P95", "<= 15 / 30 / 50 ms by type"
+def _latency_kpi(latency: Mapping[str, Mapping]) -> Kpi:
+    title, threshold = "end-to-end latency P95", "<= 15 / 30 / 50 ms by type"
     n = sum(int(row["n"]) for row in latency.values())
     if not latency:
-        return Kpi("e2e_p95", title, "N/A", float("nan"), threshold, 0, "no decision was timed", measured=True)
+        return Kpi(
+            "e2e_p95",
+            title,
+            "N/A",
+            float("nan"),
+            threshold,
+            0,
+            "no end-to-end latency was measured for this arm",
+            measured=True,
+        )
     name, worst = max(latency.items(), key=lambda item: item[1]["p95_ms"] / item[1]["budget_ms"])
     ok = worst["p95_ms"] <= worst["budget_ms"]
     status, why = _judge(ok, worst["p95_ms"], n, MIN_JUDGED)
-    note = why or f"{name}, budget {worst['budget_ms']:g} ms; gate's call to answer"
+    note = why or f"{name}, budget {worst['budget_ms']:g} ms; event to decision"
     return Kpi("e2e_p95", title, status, float(worst["p95_ms"]), threshold, n, note, measured=True)
 
 

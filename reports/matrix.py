@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -10,15 +9,26 @@ import numpy as np
 
 from feature_repo.constants import JUDGE
 
-from .arm_stats import ExitStats, exit_stats, latency_stats, paired
 from .buckets import BucketEdges, BucketRow, bucket_rows
 from .calibration_report import CalibrationReport, calibration_report
-from .funnel import STAGES, funnel, reason_counts, rejection
-from .kpis import MIN_JUDGED, Kpi, KpiContext, kpis
-from .records import EXITS, JUDGED_EXIT, OUTCOMES, ArmInput, CalibrationInput, RunFacts, candidate_facts
-from .statistics import PairedDifference
+from .judged import JudgedArm, Judging, headline, judge_arms, pairs_of
+from .latency import latency_rows
+from .matrix_rows import (
+    arm_dict,
+    bucket_summary,
+    funnel_dict,
+    key_of,
+    kpi_dict,
+    labels_dict,
+    paired_dict,
+    plain,
+    run_dict,
+)
+from .records import JUDGED_EXIT, ArmInput, CalibrationInput, RunFacts, candidate_facts
+from .sensitivity import SensitivityPoint, sensitivity_rows
+from .tiers import tier_rows
 from .transfer import Judged, transfer_rows
-from .verdict import Headline, big_tick_note, timeout_share, verdict
+from .verdict import verdict
 
 __all__ = [
     "BANNER",
@@ -34,11 +44,10 @@ __all__ = [
     "plain",
 ]
 
-SCHEMA = "ofi-meta/metrics/1"
+SCHEMA = "ofi-meta/metrics/2"
 HEADLINE_PROFILE = "B"
 BANNER = "SIMULATED DATA with a planted edge: says nothing about a real market"
-
-_NOT_IN_JSON = ("net", "t_end_ns", "exit")
+_SENSITIVITY_NOTE = "each point moves one knob and leaves everything else as in the run"
 
 
 @dataclass(frozen=True)
@@ -62,20 +71,13 @@ class Report:
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """An arm with everything computed from it."""
-
-    arm: ArmInput
-    stats: Mapping[str, ExitStats]
-    latency: dict[str, dict]
-    kpis: Mapping[str, tuple[Kpi, ...]]
-
-
 def build_report(
     arms: Sequence[ArmInput],
     facts: RunFacts,
     *,
+    ladder: Sequence[ArmInput] = (),
+    latency: Mapping[tuple[str, bool], np.ndarray] | None = None,
+    sensitivity: Sequence[SensitivityPoint] = (),
     calibration: CalibrationInput | None = None,
     edges: BucketEdges | None = None,
     n_trials: int = 0,
@@ -90,6 +92,10 @@ def build_report(
     Parameters
     ----------
     arms : in the order in which they are shown; fee tier x profile x (no model, model)
+    ladder : the headline profile, no model and model, at every fee tier of the venue; an arm that is one of ``arms``
+        is judged once
+    latency : (profile, model) -> rows with ``sig_type``, ``asked`` and ``e2e_us``; measured, not reproducible
+    sensitivity : results with one knob moved
     calibration : out-of-sample forecasts of all candidates, None when no model was trained
     edges : bucket edges fitted on training data; None: buckets know signal type and session only
     n_trials : strategies tried so far, earlier runs included; the arms of this run are counted anyway
@@ -100,29 +106,25 @@ def build_report(
     Raises
     ------
     ValueError
-        When two arms share a name, or arms that are compared did not judge the same candidates.
+        When two arms share a name, the ladder holds another profile, or arms that are compared did not judge the same
+        candidates.
     """
-    names = [a.name for a in arms]
-    if len(set(names)) != len(names):
-        raise ValueError(f"two arms share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    _one_of_a_name(arms)
+    _one_of_a_name(ladder)
+    if other := {a.profile for a in ladder} - {HEADLINE_PROFILE}:
+        raise ValueError(f"the ladder is of profile {HEADLINE_PROFILE}, it got {', '.join(sorted(other))}")
     tell = progress or (lambda _: None)
-    stats: list[dict[str, ExitStats]] = []
-    for i, arm in enumerate(arms):
-        stats.append({} if arm.reason_na else {e: exit_stats(arm, e, seed=seed, draws=draws) for e in EXITS})
-        tell(0.8 * (i + 1) / len(arms))
     told = calibration_report(calibration)
     if not told.n and calibration is None:
         told = _say_why(told, arms)
-    tiers = [a.fee.name for a, s in zip(arms, stats, strict=True) for _ in s]
-    tried = max([n_trials, *(tiers.count(t) for t in set(tiers))])
-    judged = [
-        _judge(arm, s, KpiContext(told, _sharpes(arms, stats, arm.fee.name), tried, pbo))
-        for arm, s in zip(arms, stats, strict=True)
-    ]
-    pairs = _pairs(judged, seed, draws)
+    timed = latency or {}
+    judging = Judging(told, timed, n_trials, pbo, seed, draws)
+    judged, steps, tried = judge_arms(arms, ladder, judging, lambda done: tell(0.8 * done))
+    pairs = pairs_of(judged, seed, draws)
+    ladder_pairs = pairs | pairs_of([s for s in steps if (s.arm.fee.name, s.arm.profile) not in pairs], seed, draws)
     tell(0.95)
     heads = [
-        Headline(j.arm, j.kpis.get(JUDGED_EXIT, ()), pairs.get((j.arm.fee.name, j.arm.profile)))
+        headline(j, pairs)
         for j in judged
         if j.arm.profile == HEADLINE_PROFILE and j.arm.model and facts.fee_tier_given in (None, j.arm.fee.name)
     ]
@@ -144,29 +146,32 @@ def build_report(
             "judged_exit": JUDGED_EXIT,
             "headline": [h.arm.name for h in heads],
         },
-        "run": _run(facts, tried),
-        "labels": {
-            "outcomes": dict(zip(OUTCOMES, facts.label_outcomes, strict=False)),
-            "timeout_share": timeout_share(facts.label_outcomes),
-            "note": big_tick_note(facts),
-        },
-        "matrix": [_arm_dict(j) for j in judged],
-        "funnel": [_funnel_dict(j.arm) for j in judged],
-        "kpis": [{**_key(j.arm), "exit": e, "rows": [_kpi_dict(k) for k in j.kpis[e]]} for j in judged for e in j.kpis],
+        "run": run_dict(facts, tried),
+        "labels": labels_dict(facts),
+        "matrix": [arm_dict(j) for j in judged],
+        "funnel": [funnel_dict(j.arm) for j in judged],
+        "kpis": [
+            {**key_of(j.arm), "exit": e, "rows": [kpi_dict(k) for k in j.kpis[e]]} for j in judged for e in j.kpis
+        ],
         "model_vs_none": [
-            {"fee_tier": fee, "profile": profile, "exit": e, **_paired_dict(d)}
+            {"fee_tier": fee, "profile": profile, "exit": e, **paired_dict(d)}
             for (fee, profile), both in pairs.items()
             for e, d in both.items()
         ],
+        "tiers": tier_rows(steps, ladder_pairs, facts),
+        "sensitivity": {
+            "note": _SENSITIVITY_NOTE if sensitivity else "not computed",
+            "points": sensitivity_rows(sensitivity),
+        },
         "calibration": told.to_dict(),
         "transfer": transfer_rows(transfer, draws=draws, seed=seed),
-        "buckets": _bucket_summary(rows),
+        "buckets": bucket_summary(rows),
         "measured": {
             "reproducible": False,
             "note": "depends on the machine and its load; everything outside this section is a function of the inputs",
             "stage_s": dict(facts.stage_s),
-            "latency": [{**_key(j.arm), "by_type": j.latency} for j in judged if j.latency],
-            "kpis": [{**_key(j.arm), **asdict(k)} for j in judged for k in j.kpis.get(JUDGED_EXIT, ()) if k.measured],
+            "latency": latency_rows(timed),
+            "kpis": [{**key_of(j.arm), **asdict(k)} for j in judged for k in j.kpis.get(JUDGED_EXIT, ()) if k.measured],
         },
     }
     tell(1.0)
@@ -174,144 +179,17 @@ def build_report(
     return Report(plain(metrics), rows, told, curves)
 
 
+def _one_of_a_name(arms: Sequence[ArmInput]) -> None:
+    names = [a.name for a in arms]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two arms share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+
+
 def _say_why(told: CalibrationReport, arms: Iterable[ArmInput]) -> CalibrationReport:
     reasons = [a.reason_na for a in arms if a.model and a.reason_na]
     return CalibrationReport(**{**told.__dict__, "reason_na": reasons[0]}) if reasons else told
 
 
-def _sharpes(arms: Sequence[ArmInput], stats: Sequence[Mapping[str, ExitStats]], fee: str) -> list[float]:
-    """IR a trade of every arm and exit at the same fees: another tier is no other strategy, only another price."""
-    return [
-        s.ir_trade.value
-        for arm, both in zip(arms, stats, strict=True)
-        for s in both.values()
-        if arm.fee.name == fee and s.trades >= MIN_JUDGED
-    ]
-
-
-def _judge(arm: ArmInput, stats: dict[str, ExitStats], context: KpiContext) -> _Judged:
-    latency = latency_stats(arm)
-    rejected = rejection(arm)
-    return _Judged(
-        arm, stats, latency, {e: kpis(arm.profile, arm.model, s, rejected, latency, context) for e, s in stats.items()}
-    )
-
-
-def _pairs(judged: Sequence[_Judged], seed: int, draws: int) -> dict[tuple[str, str], dict[str, PairedDifference]]:
-    run = {(j.arm.fee.name, j.arm.profile, j.arm.model): j.arm for j in judged if j.stats}
-    return {
-        (fee, profile): paired(arm, run[fee, profile, False], seed=seed, draws=draws)
-        for (fee, profile, model), arm in run.items()
-        if model and (fee, profile, False) in run
-    }
-
-
-def _curve(j: _Judged) -> Curve:
+def _curve(j: JudgedArm) -> Curve:
     s = j.stats[JUDGED_EXIT]
     return Curve(j.arm.fee.name, j.arm.profile, j.arm.model, s.t_end_ns, np.cumsum(s.net))
-
-
-def _key(arm: ArmInput) -> dict[str, object]:
-    return {"fee_tier": arm.fee.name, "profile": arm.profile, "model": arm.model}
-
-
-def _run(facts: RunFacts, tried: int) -> dict[str, object]:
-    out = asdict(facts)
-    for elsewhere in ("stage_s", "label_outcomes", "simulated"):
-        out.pop(elsewhere)
-    out["trials"] = tried
-    return out
-
-
-def _arm_dict(j: _Judged) -> dict[str, object]:
-    arm = j.arm
-    head = {**_key(arm), "maker_bps": arm.fee.maker_bps, "taker_bps": arm.fee.taker_bps, "na": arm.reason_na or None}
-    d, mine, r = arm.decisions, arm.in_tier, rejection(arm)
-    if d is None:
-        return {**head, "candidates": 0, "allowed": 0}
-    allowed = d["allow"]
-    below = allowed & np.isfinite(d["p"]) & (d["p"] < d["p_breakeven"])
-    asked = allowed & np.isfinite(d["p"])
-    return {
-        **head,
-        "candidates": int(mine.sum()),
-        "allowed": int(allowed.sum()),
-        "rejection": r.rate,
-        "rejection_total": r.total_rate,
-        "passed_liquidity": r.passed_liquidity,
-        "reasons": reason_counts(arm),
-        "allowed_below_breakeven": float(below.sum() / asked.sum()) if asked.any() else math.nan,
-        "mean_size": float(d["size"][allowed].mean()) if allowed.any() else math.nan,
-        "exits": {e: _stats_dict(s) for e, s in j.stats.items()},
-    }
-
-
-def _stats_dict(s: ExitStats) -> dict[str, object]:
-    out = {name: getattr(s, name) for name in s.__dataclass_fields__ if name not in _NOT_IN_JSON}
-    for name in ("net_bps", "ir_trade"):
-        out[name] = out[name]._asdict()
-    out["by_type"] = [asdict(t) for t in s.by_type]
-    return out
-
-
-def _funnel_dict(arm: ArmInput) -> dict[str, object]:
-    rows = [
-        {
-            "sig_type": r.sig_type,
-            **dict(zip(STAGES, r.survivors, strict=True)),
-            "filled_runner": r.filled_runner,
-            "busy": r.busy,
-            "unfilled": r.unfilled,
-            "no_data": r.no_data,
-        }
-        for r in funnel(arm)
-    ]
-    return {**_key(arm), "na": arm.reason_na or None, "rows": rows}
-
-
-def _kpi_dict(k: Kpi) -> dict[str, object]:
-    out = asdict(k)
-    if k.measured:
-        out.update(value=None, note="value in the measured section")
-    return out
-
-
-def _paired_dict(d: PairedDifference) -> dict[str, object]:
-    return {
-        "difference": d.difference._asdict(),
-        "model_mean": d.model_mean._asdict(),
-        "none_mean": d.none_mean._asdict(),
-        "blocks": d.blocks,
-        "candidates": d.n,
-        "model_trades": d.n_model,
-        "none_trades": d.n_none,
-        "model_beats_none": d.beats,
-    }
-
-
-def _bucket_summary(rows: Sequence[BucketRow]) -> dict[str, object]:
-    cells = [r for r in rows if r.ofi_z != "all"]
-    return {
-        "file": "buckets.csv",
-        "rows": len(rows),
-        "buckets": len(cells),
-        "with_enough_trades": sum(r.judged_by == "bucket" for r in cells),
-        "positive": sum(r.positive for r in cells),
-    }
-
-
-def plain(value: object) -> object:
-    """Python's own types, sorted nowhere, NaN and infinities as None, floats at ten significant digits."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.10g}") if math.isfinite(value) else None
-    return value

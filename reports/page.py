@@ -9,48 +9,41 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from feature_repo.constants import SECOND_NS
+from feature_repo.constants import JUDGE, SECOND_NS
 from feature_repo.paths import atomic_path
 
+from .page_style import CSS
+from .records import EXITS
+from .sensitivity import sensitivity_table
 from .tables import (
     Table,
-    arm_name,
+    cost_table,
     funnel_table,
     funnel_totals,
     kpi_table,
+    latency_table,
     matrix_table,
     model_table,
     number,
+    reason_rate_table,
     reason_table,
+    stress_table,
+    tier_table,
     type_table,
 )
-from .terminal import shown_arms
+from .terminal import shown_arms, with_counterpart
 from .transfer import transfer_table
 
 __all__ = ["page_html", "write_page"]
 
-_CSS = """
-:root{color-scheme:light}
-body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:#1f2933;background:#fff;
- margin:0 auto;max-width:1180px;padding:24px}
-h1{font-size:24px;margin:0 0 4px}
-h2{font-size:18px;margin:36px 0 8px;border-bottom:1px solid #d9dee3;padding-bottom:4px}
-p.sub,p.note{color:#52606d;margin:4px 0} p.note{font-size:13px}
-.banner{background:#ffe08a;border:1px solid #d9a400;padding:10px 14px;font-weight:700;text-align:center;margin:0 0 20px}
-.verdict{border-left:6px solid #b3261e;background:#fdf3f2;padding:10px 16px;margin:16px 0} .verdict b{font-size:20px}
-.verdict.go{border-color:#2e7d32;background:#f1f8f2}
-.verdict ul{margin:6px 0 0;padding-left:20px}
-.scroll{overflow-x:auto;margin:12px 0}
-table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-weight:600;padding:4px 0}
-th,td{padding:4px 9px;border-bottom:1px solid #e4e7eb;text-align:left;vertical-align:top}
-th{background:#f5f7fa;border-bottom:1px solid #9aa5b1;white-space:nowrap}
-.n{text-align:right;white-space:nowrap} tr.na td{color:#7b8794} tr.head td{background:#eef4fb;font-weight:600}
-td.PASS{color:#1b5e20;font-weight:600} td.FAIL{color:#b3261e;font-weight:600} td.NA{color:#8a5a00;font-weight:600}
-img{max-width:100%;border:1px solid #e4e7eb}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0}
-dt{color:#52606d} dd{margin:0;overflow-wrap:anywhere}
-"""
+_ALT = {
+    "equity": "cumulated net bps of every arm over time",
+    "rejections": "shares of candidates by the reason they were denied, a bar an arm",
+    "bucket_ir": "heat map of the IR of each bucket",
+    "calibration": "reliability of the forecasts",
+    "sensitivity": "net bps against tau, order latency, fee and base size",
+    "latency": "histogram of the end-to-end latency against the budgets",
+}
 
 
 def page_html(metrics: Mapping, pictures: Mapping[str, bytes]) -> str:
@@ -59,43 +52,22 @@ def page_html(metrics: Mapping, pictures: Mapping[str, bytes]) -> str:
     Parameters
     ----------
     metrics : ``Report.metrics``, or metrics.json as read back
-    pictures : PNG bytes by name, "calibration" and "equity"
+    pictures : PNG bytes by name, the keys of ``_ALT``; one that is missing is left out
     """
-    run, verdict = metrics["run"], metrics["verdict"]
-    title = f"ofi-meta: {run['symbol']} on {run['venue']}"
-    parts = [f"<h1>{escape(title)}</h1>", f'<p class="sub">{escape(_span(run["span_ns"]))}</p>']
+    title = f"ofi-meta: {metrics['run']['symbol']} on {metrics['run']['venue']}"
+    sections = _sections(metrics, pictures)
+    links = "".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name, *_ in sections)
+    parts = [f"<h1>{escape(title)}</h1>", f'<p class="sub">{escape(_span(metrics["run"]["span_ns"]))}</p>']
     if metrics["banner"]:
         parts.insert(0, f'<div class="banner">{escape(metrics["banner"])}</div>')
-    reasons = "".join(f"<li>{escape(r)}</li>" for r in verdict["reasons"])
-    word = "verdict go" if verdict["go"] else "verdict"
-    parts.append(
-        f'<div class="{word}"><b>{escape(verdict["word"])}</b>{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
-    )
-    parts.append("<h2>Matrix</h2>")
-    parts += [_table(matrix_table(metrics, exit_)) for exit_ in ("label", "runner")]
-    parts.append("<h2>Does the model help?</h2>")
-    parts.append(_table(model_table(metrics)))
-    if (transfer := transfer_table(metrics)).rows:
-        parts.append(_table(transfer))
-    parts.append("<h2>Funnel</h2>")
-    parts.append(_table(funnel_totals(metrics)))
-    shown = shown_arms(metrics)
-    for key in shown:
-        for one in [{**key, "model": False}, key] if key["model"] else [key]:
-            parts.append(_table(funnel_table(metrics, one)))
-    parts.append(_table(reason_table(metrics)))
-    parts.append("<h2>KPIs</h2>")
-    for key in shown:
-        parts += [_table(kpi_table(metrics, key)), _table(type_table(metrics, key))]
-    for name in ("calibration", "equity"):
-        if name in pictures:
-            data = base64.b64encode(pictures[name]).decode("ascii")
-            parts.append(f'<h2>{name.capitalize()}</h2><img alt="{name}" src="data:image/png;base64,{data}">')
-    parts.append(_facts(metrics))
+    parts += [_verdict(metrics["verdict"]), f"<nav>{links}</nav>"]
+    for name, why, *body in sections:
+        parts.append(f'<h2 id="{_anchor(name)}">{escape(name)}</h2><p class="why">{escape(why)}</p>')
+        parts += [part for part in body if part]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_CSS}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>{CSS}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
 
 
@@ -105,6 +77,115 @@ def write_page(metrics: Mapping, pictures: Mapping[str, bytes], target: Path) ->
     with atomic_path(target) as beside:
         beside.write_text(text, encoding="utf-8")
     return Path(target)
+
+
+def _sections(metrics: Mapping, pictures: Mapping[str, bytes]) -> list[tuple[str, ...]]:
+    """Title, what a reader should know of it, and the parts, in the order of the page."""
+
+    def show(name: str) -> str:
+        return _picture(name, pictures)
+
+    def both(make) -> list[str]:
+        return [_table(make(metrics, e)) for e in EXITS]
+
+    shown = shown_arms(metrics)
+    compared = [one for key in shown for one in with_counterpart(key)]
+    transfer = transfer_table(metrics)
+    measured = metrics["measured"]
+    return [
+        (
+            "Matrix",
+            "Every profile, with and without the model, one position at a time. The label exit takes +0.9 R or -1.1 R; "
+            "the runner exit, on which the verdict rests, lets half of the position run.",
+            *both(matrix_table),
+        ),
+        ("Equity", "Each arm's cumulated result with the judged exit.", show("equity")),
+        (
+            "Model against no model",
+            "The same candidates with and without the model. It is said to help only if the lower bounds of the "
+            "difference and of its own result are both above 0.",
+            _table(model_table(metrics)),
+            _table(transfer) if transfer.rows else "",
+        ),
+        (
+            "Fee tiers",
+            "The same rules at other prices: what profile B earns, and the verdict, at each tier of the venue.",
+            _table(tier_table(metrics)),
+            _tier_reasons(metrics.get("tiers") or ()),
+        ),
+        (
+            "Costs",
+            "Where the gross result goes. Slippage as the gate estimated it stands beside what the replay paid.",
+            *both(cost_table),
+        ),
+        (
+            "Stress",
+            f"The same decisions repriced: every cost {JUDGE.cost_stress:g} times as large.",
+            *both(stress_table),
+        ),
+        (
+            "Sensitivity",
+            "What one knob does to the result. A result that holds at one setting only is luck.",
+            show("sensitivity"),
+            _folded("Every point", sensitivity_table(metrics)),
+        ),
+        (
+            "Funnel and rejections",
+            "How far candidates come, and the first check that each of the others failed.",
+            _table(funnel_totals(metrics)),
+            show("rejections"),
+            _table(reason_rate_table(metrics)),
+            _table(reason_table(metrics)),
+            *(_table(funnel_table(metrics, one)) for one in compared),
+        ),
+        (
+            "By signal",
+            "The headline arms by type of signal. Means a filled trade in bps.",
+            *(_table(type_table(metrics, one, e)) for one in compared for e in EXITS),
+        ),
+        (
+            "KPIs",
+            "What the verdict is made of. N/A: not enough trades, or not defined.",
+            *(_table(kpi_table(metrics, key)) for key in shown),
+        ),
+        (
+            "Buckets",
+            _bucket_text(metrics["buckets"]),
+            show("bucket_ir"),
+        ),
+        (
+            "Calibration",
+            "Out-of-sample forecasts: of the candidates given a chance of 60 %, do 60 % reach the target?",
+            show("calibration"),
+        ),
+        ("Run", "What went in.", _facts(metrics)),
+        (
+            "Measured here, not reproducible",
+            measured["note"],
+            show("latency"),
+            _table(latency_table(metrics)),
+            "<dl>"
+            + "".join(f"<dt>{escape(k)}</dt><dd>{v:.1f} s</dd>" for k, v in measured["stage_s"].items())
+            + "</dl>",
+        ),
+    ]
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(",", "").replace(" ", "-")
+
+
+def _verdict(verdict: Mapping) -> str:
+    reasons = "".join(f"<li>{escape(r)}</li>" for r in verdict["reasons"])
+    tone = "verdict go" if verdict["go"] else "verdict"
+    return f'<div class="{tone}"><b>{escape(verdict["word"])}</b>{f"<ul>{reasons}</ul>" if reasons else ""}</div>'
+
+
+def _picture(name: str, pictures: Mapping[str, bytes]) -> str:
+    if name not in pictures:
+        return ""
+    data = base64.b64encode(pictures[name]).decode("ascii")
+    return f'<figure><img alt="{_ALT[name]}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _table(table: Table) -> str:
@@ -128,6 +209,29 @@ def _table(table: Table) -> str:
     )
 
 
+def _folded(title: str, table: Table) -> str:
+    """A long table behind one line; a table without rows says why at once."""
+    return f"<details><summary>{escape(title)}</summary>{_table(table)}</details>" if table.rows else _table(table)
+
+
+def _tier_reasons(tiers: list[Mapping]) -> str:
+    """What stands against each tier, behind one line each; of the arm with the model, where there is one."""
+    chosen = {row["fee_tier"]: row for row in sorted(tiers, key=lambda row: row["model"])}
+    return "".join(
+        f"<details><summary>{escape(tier)}: {escape(row['verdict'])}, {len(row['reasons'])} against it</summary>"
+        f"<ul>{''.join(f'<li>{escape(r)}</li>' for r in row['reasons'])}</ul></details>"
+        for tier, row in chosen.items()
+    )
+
+
+def _bucket_text(summary: Mapping) -> str:
+    return (
+        "Market states by signal, session and terciles that were fitted before the first test fold. "
+        f"{summary['buckets']:,} buckets traded, {summary['with_enough_trades']:,} of them often enough to be judged, "
+        f"{summary['positive']:,} may be traded in a roll-out. All rows are in {summary['file']}."
+    )
+
+
 def _span(span_ns: list[int]) -> str:
     first, last = (datetime.fromtimestamp(ns / SECOND_NS, UTC) for ns in span_ns)
     hours = (span_ns[1] - span_ns[0]) / (3600 * SECOND_NS)
@@ -135,7 +239,7 @@ def _span(span_ns: list[int]) -> str:
 
 
 def _facts(metrics: Mapping) -> str:
-    run, labels, measured = metrics["run"], metrics["labels"], metrics["measured"]
+    run, labels = metrics["run"], metrics["labels"]
     rows = [
         ("tape", run["tape"]),
         ("tape sha256", run["tape_sha256"]),
@@ -151,34 +255,8 @@ def _facts(metrics: Mapping) -> str:
         *((f"fold {i}", json.dumps(fold)) for i, fold in enumerate(run["folds"])),
         *(("note", note) for note in run["notes"]),
     ]
-    facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in rows if v not in ("", "None"))
-    stages = "".join(f"<dt>{escape(k)}</dt><dd>{v:.1f} s</dd>" for k, v in measured["stage_s"].items())
-    latency = _table(_latency(measured["latency"]))
     return (
-        f"<h2>Run</h2><dl>{facts}</dl><h2>Measured here, not reproducible</h2>"
-        f'<p class="note">{escape(measured["note"])}</p><dl>{stages}</dl>{latency}'
-    )
-
-
-def _latency(arms: list[Mapping]) -> Table:
-    rows = [
-        (
-            arm_name(a),
-            sig,
-            f"{s['n']:,}",
-            *(f"{s[f'{q}_ms']:.3f}" for q in ("p50", "p95", "p99")),
-            f"{s['budget_ms']:g}",
-            f"{s['share_in_budget']:.1%}",
-        )
-        for a in arms
-        if a["model"]
-        for sig, s in a["by_type"].items()
-    ]
-    return Table(
-        "Decision latency, model arms (ms)",
-        ("arm", "signal", "n", "P50", "P95", "P99", "budget", "in budget"),
-        (False, False, *(True,) * 6),
-        tuple(rows),
-        ("",) * len(rows),
-        "from the gate's call to its answer" if rows else "no model arm was timed",
+        "<dl>"
+        + "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in rows if v not in ("", "None"))
+        + "</dl>"
     )

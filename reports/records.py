@@ -37,6 +37,7 @@ FACTS_DTYPE = np.dtype(
         ("ofi_z", "f8"),  # in the direction of the candidate
         ("spread_bps", "f8"),
         ("depth", "f8"),  # top 5 levels, quote currency
+        ("est_slip_bps", "f8"),  # what the gate was told entry and exit cost against the mid
     ]
 )
 """What was known of a candidate when it fired; the same for every arm."""
@@ -52,7 +53,6 @@ _DECISION_FIELDS = (
     "p",
     "size",
     "p_breakeven",
-    "latency_us",
 )
 _TRADE_FIELDS = (
     "status",
@@ -68,7 +68,12 @@ _TRADE_FIELDS = (
 
 
 def candidate_facts(
-    exp_reward_bps: np.ndarray, ofi_z: np.ndarray, spread_bps: np.ndarray, depth: np.ndarray, side: np.ndarray
+    exp_reward_bps: np.ndarray,
+    ofi_z: np.ndarray,
+    spread_bps: np.ndarray,
+    depth: np.ndarray,
+    side: np.ndarray,
+    est_slip_bps: np.ndarray,
 ) -> np.ndarray:
     """Facts of the candidates from unaligned columns, float [N] each, ``side`` +1 or -1.
 
@@ -78,7 +83,7 @@ def candidate_facts(
     """
     out = np.zeros(len(side), FACTS_DTYPE)
     out["exp_reward_bps"], out["ofi_z"] = exp_reward_bps, np.asarray(ofi_z, np.float64) * side
-    out["spread_bps"], out["depth"] = spread_bps, depth
+    out["spread_bps"], out["depth"], out["est_slip_bps"] = spread_bps, depth, est_slip_bps
     return out
 
 

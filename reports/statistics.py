@@ -23,6 +23,7 @@ __all__ = [
     "Shrunk",
     "benjamini_hochberg",
     "deflated_sharpe",
+    "joint_intervals",
     "mean_and_ir_intervals",
     "paired_block_bootstrap",
     "shrink",
@@ -97,38 +98,62 @@ class DeflatedSharpe(NamedTuple):
 def mean_and_ir_intervals(
     net_bps: np.ndarray, *, draws: int = JUDGE.bootstrap_draws, seed: int = 7
 ) -> tuple[Interval, Interval]:
-    """Stationary-bootstrap intervals of the mean and of mean / std.
+    """``joint_intervals`` of one series, float64 [n], in time order: (mean, IR)."""
+    return joint_intervals(np.asarray(net_bps, np.float64)[:, None], draws=draws, seed=seed)[0]
 
-    The mean block length is the data's own (Politis, White 2004). Percentile bounds, so the interval of the mean holds
-    the sign of a skewed sample better than a normal one.
+
+def joint_intervals(
+    series: np.ndarray, *, draws: int = JUDGE.bootstrap_draws, seed: int = 7
+) -> tuple[tuple[Interval, Interval], ...]:
+    """Stationary-bootstrap intervals of the mean and of mean / std, all series drawn together.
+
+    The mean block length is that of the first series with spread (Politis, White 2004). Percentile bounds, so the
+    interval of the mean holds the sign of a skewed sample better than a normal one.
 
     Parameters
     ----------
-    net_bps : float64 [n], trades in time order, finite
+    series : float64 [n, k], k results of the same n trades (or days) in time order, finite
 
     Returns
     -------
-    (mean, IR), values NaN without data, bounds NaN below ``MIN_BOOTSTRAP`` trades or without spread
+    (mean, IR) of each series; values NaN without data, bounds NaN below ``MIN_BOOTSTRAP`` rows or without spread
     """
-    x = np.ascontiguousarray(net_bps, np.float64)
+    x = np.ascontiguousarray(series, np.float64)
     nan = float("nan")
-    mean, ir = float(x.mean()) if len(x) else nan, ir_trade(x)
-    if len(x) < MIN_BOOTSTRAP or not math.isfinite(ir):
-        return Interval(mean, nan, nan), Interval(ir, nan, nan)
+    means = [float(c.mean()) if len(c) else nan for c in x.T]
+    irs = np.array([ir_trade(c) for c in x.T])
+    spread_out = np.flatnonzero(np.isfinite(irs))
+    if len(x) < MIN_BOOTSTRAP or not len(spread_out):
+        return tuple((Interval(m, nan, nan), Interval(float(ir), nan, nan)) for m, ir in zip(means, irs, strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        block = float(optimal_block_length(x)["stationary"].iloc[0])
+        block = float(optimal_block_length(x[:, spread_out[0]])["stationary"].iloc[0])
     block = min(max(block if math.isfinite(block) else 1.0, 1.0), len(x) / 4.0)
 
-    def both(sample: np.ndarray) -> np.ndarray:
-        spread = sample.std(ddof=1)
-        centre = sample.mean()
-        return np.array([centre, centre / spread if spread > 0 else ir])
-
-    drawn = StationaryBootstrap(block, x, seed=np.random.default_rng(seed)).apply(both, draws)
+    # The rows to draw are arch's; the figures of many draws are then taken at once, which is three times as fast.
+    rows = StationaryBootstrap(block, x, seed=np.random.default_rng(seed))
+    drawn = np.empty((draws, 2, x.shape[1]))
+    done = 0
+    for size in _chunks(draws, max(1, 500_000 // len(x))):
+        chosen = np.stack([rows.update_indices() for _ in range(size)])
+        for j, column in enumerate(x.T):
+            sample = column[chosen]
+            centre, spread = sample.mean(axis=1), sample.std(axis=1, ddof=1)
+            some = spread > 0
+            drawn[done : done + size, :, j] = np.stack(
+                [centre, np.where(some, centre / np.where(some, spread, 1.0), irs[j])], axis=1
+            )
+        done += size
     tail = 50.0 * (1.0 - _LEVEL)
     low, high = np.percentile(drawn, [tail, 100.0 - tail], axis=0)
-    return Interval(mean, float(low[0]), float(high[0])), Interval(ir, float(low[1]), float(high[1]))
+    low[:, ~np.isfinite(irs)] = high[:, ~np.isfinite(irs)] = nan
+    return tuple(
+        (
+            Interval(means[j], float(low[0, j]), float(high[0, j])),
+            Interval(float(irs[j]), float(low[1, j]), float(high[1, j])),
+        )
+        for j in range(x.shape[1])
+    )
 
 
 def paired_block_bootstrap(

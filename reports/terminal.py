@@ -11,10 +11,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .console import wide_console
-from .tables import Table, arm_name, funnel_table, funnel_totals, kpi_table, matrix_table, model_table
+from .tables import Table, arm_key, arm_name, funnel_totals, kpi_table, matrix_table, model_table, tier_summary
 from .transfer import transfer_table
 
-__all__ = ["print_report", "shown_arms"]
+__all__ = ["print_report", "shown_arms", "with_counterpart"]
 
 _STATUS_STYLE = {"PASS": "green", "FAIL": "red", "N/A": "yellow"}
 _ROW_STYLE = {"na": "dim", "head": "bold", "": ""}
@@ -24,45 +24,57 @@ def shown_arms(metrics: Mapping) -> list[dict[str, object]]:
     """Arms whose details are shown: the headline arms, and where one was not run, its counterpart without a model."""
     keys: list[dict[str, object]] = []
     for arm in metrics["matrix"]:
-        key = {k: arm[k] for k in ("fee_tier", "profile", "model")}
+        key = arm_key(arm)
         if arm_name(arm) in metrics["verdict"]["headline"]:
             keys.append({**key, "model": False} if arm["na"] else key)
     return keys
 
 
+def with_counterpart(key: dict[str, object]) -> list[dict[str, object]]:
+    """The arm, after the one without a model where it has one."""
+    return [{**key, "model": False}, key] if key["model"] else [key]
+
+
 def print_report(metrics: Mapping, console: Console | None = None) -> None:
-    """Print banner, matrix, funnel, KPIs and verdict.
+    """Print banner, matrix, model against none, fee tiers, funnel, KPIs and verdict; the page shows the rest.
 
     Parameters
     ----------
     metrics : ``Report.metrics``, or metrics.json as read back
     """
     console = wide_console(console)
+
+    def show(table: Table) -> None:
+        console.print(_rich(table, console.width))
+
     if metrics["banner"]:
         console.print(Panel(Text(metrics["banner"], "bold black on yellow", justify="center"), style="yellow"))
     for exit_ in ("label", "runner"):
-        console.print(_rich(matrix_table(metrics, exit_)))
-    console.print(_rich(model_table(metrics)))
+        show(matrix_table(metrics, exit_))
+    show(model_table(metrics))
     if (transfer := transfer_table(metrics)).rows:
-        console.print(_rich(transfer))
-    console.print(_rich(funnel_totals(metrics)))
+        show(transfer)
+    show(tier_summary(metrics))
+    show(funnel_totals(metrics))
     for key in shown_arms(metrics):
-        pair = [{**key, "model": False}, key] if key["model"] else [key]
-        for one in pair:
-            console.print(_rich(funnel_table(metrics, one)))
-        console.print(_rich(kpi_table(metrics, key)))
+        show(kpi_table(metrics, key))
     for note in metrics["run"]["notes"]:
         console.print(Text(f"Note: {note}", "dim"))
     console.print(_verdict(metrics))
 
 
-def _rich(table: Table) -> Group:
+def _rich(table: Table, width: int) -> Group:
+    widest = [max(map(len, cells)) for cells in zip(table.columns, *table.rows, strict=True)]
+    # A table that is too wide gives up the space between its columns: a number that is cut off is misread.
+    space = 1 if sum(widest) + 2 * len(widest) + 1 <= width else 0
     out = RichTable(
-        title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, space, 0, 0)
     )
     for i, (name, numeric) in enumerate(zip(table.columns, table.numeric, strict=True)):
         # Only words may wrap: a number or an arm's name broken over two lines is misread.
-        out.add_column(name, justify="right" if numeric else "left", no_wrap=numeric or i == 0, overflow="fold")
+        out.add_column(
+            name, justify="right" if numeric else "left", no_wrap=numeric or i == 0 or name == "exit", overflow="fold"
+        )
     for row, mark in zip(table.rows, table.marks, strict=True):
         out.add_row(*(Text(cell, _STATUS_STYLE.get(cell, "")) for cell in row), style=_ROW_STYLE[mark])
     parts: list[object] = [out] if table.rows else [Text(table.title, "bold")]

@@ -10,31 +10,46 @@ from feature_repo.paths import atomic_path
 from .buckets import buckets_csv
 from .matrix import Report
 from .page import write_page
-from .pictures import draw_calibration, draw_equity
+from .pictures import (
+    draw_buckets,
+    draw_calibration,
+    draw_equity,
+    draw_latency,
+    draw_rejections,
+    draw_sensitivity,
+)
 
 __all__ = ["write_reports"]
 
 
 def write_reports(report: Report, out: Path) -> dict[str, Path]:
-    """Write metrics.json, buckets.csv, calibration.png, equity.png and index.html into ``out``.
+    """Write metrics.json, buckets.csv, the pictures and index.html into ``out``.
 
-    Each file is replaced whole. The page is written last, from what the other files hold.
+    Each file is replaced whole or not at all. The page is written last, from what the other files hold. All but
+    metrics.json's measured section, latency.png and the page that shows them are the same for the same inputs.
+
+    Returns
+    -------
+    dict
+        Path of each file by its name without the suffix; "page" is index.html.
     """
     out = Path(out)
-    simulated = bool(report.metrics["simulated"])
-    text = json.dumps(report.metrics, indent=1, allow_nan=False)
-    with atomic_path(out / "metrics.json") as beside:
+    metrics = report.metrics
+    simulated = bool(metrics["simulated"])
+    files = {"metrics": out / "metrics.json", "buckets": out / "buckets.csv"}
+    text = json.dumps(metrics, indent=1, allow_nan=False)
+    with atomic_path(files["metrics"]) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
-    with atomic_path(out / "buckets.csv") as beside:
+    with atomic_path(files["buckets"]) as beside:
         beside.write_text(buckets_csv(report.buckets), encoding="utf-8")
-    calibration = draw_calibration(report.calibration, out / "calibration.png", simulated=simulated)
-    equity = draw_equity(report.curves, out / "equity.png", simulated=simulated)
-    pictures = {"calibration": calibration.read_bytes(), "equity": equity.read_bytes()}
-    page = write_page(report.metrics, pictures, out / "index.html")
-    return {
-        "metrics": out / "metrics.json",
-        "buckets": out / "buckets.csv",
-        "calibration": calibration,
-        "equity": equity,
-        "page": page,
+    named = metrics["run"]["fee_tier_given"]
+    pictures = {
+        "equity": draw_equity(report.curves, out / "equity.png", simulated=simulated),
+        "rejections": draw_rejections(metrics, out / "rejections.png"),
+        "bucket_ir": draw_buckets(report.buckets, out / "bucket_ir.png", simulated=simulated, fee_tier=named),
+        "calibration": draw_calibration(report.calibration, out / "calibration.png", simulated=simulated),
+        "sensitivity": draw_sensitivity(metrics, out / "sensitivity.png"),
+        "latency": draw_latency(metrics, out / "latency.png"),
     }
+    page = write_page(metrics, {name: path.read_bytes() for name, path in pictures.items()}, out / "index.html")
+    return {**files, **pictures, "page": page}

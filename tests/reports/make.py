@@ -8,6 +8,7 @@ from feature_repo.constants import SECOND_NS
 from feature_repo.instruments import FeeTier
 from reports.records import EXITS, FACTS_DTYPE, REASONS, ArmInput, RunFacts
 from runtime.decision import Reason
+from runtime.profiles import PROFILES
 
 REGULAR = FeeTier("regular", 2.0, 5.0)
 VIP9 = FeeTier("vip9", 0.0, 1.7)
@@ -69,7 +70,14 @@ def trades(net, *, status=0, fee=3.0, slip=0.5, funding=0.0, outcome=0, t_ns=Non
     return t
 
 
-def arm(d, net, *, profile="B", model=False, fee=REGULAR, facts=None, status=None, reward=20.0, **more):
+def e2e_rows(ms, sig=0, *, asked=True):
+    """Latency rows with the fields that the report reads, from milliseconds."""
+    rows = np.zeros(len(ms), [("sig_type", "i1"), ("asked", "?"), ("e2e_us", "f8")])
+    rows["e2e_us"], rows["sig_type"], rows["asked"] = np.asarray(ms, float) * 1e3, sig, asked
+    return rows
+
+
+def arm(d, net, *, profile="B", model=False, fee=REGULAR, facts=None, status=None, reward=20.0, est_slip=0.7, **more):
     """An arm whose candidates earn ``net`` [N] each; ``status`` [M] is that of the portfolio's rows."""
     net = np.broadcast_to(np.asarray(net, float), (len(d),))
     book = trades(net, t_ns=d["ts_ns"], **more)
@@ -78,7 +86,7 @@ def arm(d, net, *, profile="B", model=False, fee=REGULAR, facts=None, status=Non
         portfolio["status"] = status
     if facts is None:
         facts = np.zeros(len(d), FACTS_DTYPE)
-        facts["exp_reward_bps"] = reward
+        facts["exp_reward_bps"], facts["est_slip_bps"] = reward, est_slip
     return ArmInput(profile, model, fee, d, dict.fromkeys(EXITS, book), dict.fromkeys(EXITS, portfolio), facts)
 
 
@@ -97,8 +105,8 @@ def run_facts(**more) -> RunFacts:
     return RunFacts(**{**given, **more})
 
 
-def rich_world(n=3000, seed=3, *, simulated=True, edge=6.0, days=1.0):
-    """Arms of both fee tiers, three profiles, with and without a model that sees a planted edge; and its forecasts."""
+def rich_world(n=3000, seed=3, *, simulated=True, edge=6.0, days=1.0, tiers=(REGULAR, VIP9), profiles="ABC"):
+    """Arms of each fee tier and profile, with and without a model that sees a planted edge; and its forecasts."""
     rng = np.random.default_rng(seed)
     ts = START + np.sort(rng.integers(0, int(days * DAY_S) * 10, n)) * (SECOND_NS // 10)
     sig, tier = rng.integers(0, 5, n), rng.integers(0, 3, n)
@@ -106,7 +114,7 @@ def rich_world(n=3000, seed=3, *, simulated=True, edge=6.0, days=1.0):
     p = 1.0 / (1.0 + np.exp(-(0.2 + quality)))
     y = rng.random(n) < p
     facts = np.zeros(n, FACTS_DTYPE)
-    facts["exp_reward_bps"] = rng.uniform(10, 40, n)
+    facts["exp_reward_bps"], facts["est_slip_bps"] = rng.uniform(10, 40, n), 0.6
     facts["ofi_z"], facts["spread_bps"], facts["depth"] = (
         rng.gamma(4, 0.7, n),
         rng.gamma(2, 0.1, n),
@@ -116,8 +124,9 @@ def rich_world(n=3000, seed=3, *, simulated=True, edge=6.0, days=1.0):
     gross["runner"] = gross["label"] * np.where(gross["label"] > 0, 1.6, 1.0)
     guard = rng.random(n)
     arms = []
-    for fee in (REGULAR, VIP9):
-        for profile, tau in (("A", 0.70), ("B", 0.65), ("C", 0.60)):
+    for fee in tiers:
+        for profile in profiles:
+            tau = PROFILES[profile[:1]].tau
             for model in (False, True):
                 reason = np.full(n, code(Reason.ALLOW))
                 if model:
@@ -126,7 +135,7 @@ def rich_world(n=3000, seed=3, *, simulated=True, edge=6.0, days=1.0):
                 reason[guard < 0.28] = code(Reason.SLIPPAGE)
                 reason[guard < 0.20] = code(Reason.DEPTH)
                 reason[guard < 0.10] = code(Reason.SPREAD)
-                reason[tier > "ABC".index(profile)] = code(Reason.TIER)
+                reason[tier > "ABC".index(profile[0])] = code(Reason.TIER)
                 d = decisions([REASONS[r] for r in reason], sig, tier)
                 d["ts_ns"], d["session"] = ts, rng.random(n) < 0.7
                 d["p"] = np.where(

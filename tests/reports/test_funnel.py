@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.funnel import STAGES, funnel, reason_counts, rejection
+from reports.funnel import STAGES, funnel, reason_counts, reason_rates, rejection
 from reports.records import REASONS, ArmInput
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, arm, decisions
@@ -65,6 +65,22 @@ def test_reason_counts_keep_the_order_of_the_gate():
     assert sum(counts.values()) == 32
     assert list(counts)[:3] == ["allow", "stale", "data_age"]
     assert (counts["tier"], counts["p_below_tau"]) == (3, 6)
+
+
+def test_reason_rates_are_shares_of_the_profiles_own_and_add_up_to_all_its_denials():
+    rates = reason_rates(_arm())
+    assert rates == {
+        "stale": 1 / 29, "data_age": 1 / 29, "spread": 1 / 29, "depth": 2 / 29, "reclaim": 1 / 29,
+        "reward_unknown": 1 / 29, "slippage": 4 / 29, "min_stop": 1 / 29, "ev": 5 / 29, "model_error": 1 / 29,
+        "p_below_tau": 6 / 29, "size_too_small": 1 / 29,
+    }  # fmt: skip
+    assert sum(rates.values()) == pytest.approx(rejection(_arm()).total_rate)
+
+
+def test_a_looser_candidate_that_went_stale_is_not_the_profiles_denial():
+    a = arm(decisions([Reason.STALE, Reason.STALE, Reason.ALLOW], tier=[0, 2, 0]), 1.0)
+    assert reason_rates(a) == {"stale": 0.5}
+    assert reason_rates(arm(decisions([Reason.TIER], tier=2), 1.0)) == {}
 
 
 def test_every_reason_has_a_stage_in_the_order_of_the_gate():

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.arm_stats import candidate_net, exit_stats, latency_stats, paired, stressed_net
+from reports.arm_stats import candidate_net, exit_stats, paired, stressed_net
 from reports.calibration_report import calibration_report
 from reports.funnel import rejection
 from reports.kpis import KpiContext, kpi_text, kpis
+from reports.latency import latency_stats
 from reports.records import CalibrationInput
 from runtime.candidate import SigType
 from runtime.decision import Reason
-from tests.reports.make import arm, decisions, trades
+from tests.reports.make import arm, decisions, e2e_rows, trades
 
 NO_CALIBRATION = KpiContext(calibration_report(None))
 
 
-def _kpis(a, exit_="runner", context=NO_CALIBRATION):
-    got = kpis(a.profile, a.model, exit_stats(a, exit_, draws=50), rejection(a), latency_stats(a), context)
+def _kpis(a, exit_="runner", context=NO_CALIBRATION, e2e=None):
+    got = kpis(a.profile, a.model, exit_stats(a, exit_, draws=50), rejection(a), latency_stats(e2e), context)
     return {k.key: k for k in got}
 
 
@@ -33,8 +34,8 @@ def test_trade_sums_literal():
     assert s.net_bps.value == 4.0
     assert s.ir_trade.value == pytest.approx(4 / STD)
     assert (s.gross_bps, s.fee_bps, s.slip_bps, s.funding_bps) == (7.5, 3.0, 0.5, 0.0)
-    assert s.stressed_bps == pytest.approx(4 - 0.5 * 3.5)
-    assert s.ir_stressed == pytest.approx(2.25 / STD)
+    assert s.stressed_bps.value == pytest.approx(4 - 0.5 * 3.5)
+    assert s.ir_stressed.value == pytest.approx(2.25 / STD)
     assert s.cost_share == pytest.approx(3.5 / 20)
     assert s.max_drawdown_bps == 10.0
     assert (s.days, s.sized_bps) == (1, pytest.approx(4.0))
@@ -80,10 +81,10 @@ def test_days_are_annualised_from_twenty_on_and_quiet_days_count():
         d = decisions([Reason.ALLOW] * n, gap_s=86_400)
         return exit_stats(arm(d, np.where(np.arange(n) % 2, 0.0, 10.0)), "label", draws=50)
 
-    assert np.isnan(days(19).ir_day)
+    assert np.isnan(days(19).ir_day.value)
     got = days(20)
     daily = np.where(np.arange(20) % 2, 0.0, 10.0) * 1e-4
-    assert got.ir_day == pytest.approx(daily.mean() / daily.std(ddof=1) * 365**0.5)
+    assert got.ir_day.value == pytest.approx(daily.mean() / daily.std(ddof=1) * 365**0.5)
     sparse = decisions([Reason.ALLOW, *[Reason.EV] * 19, Reason.ALLOW], gap_s=86_400)
     assert exit_stats(arm(sparse, 10.0), "label").days == 21
 
@@ -98,7 +99,7 @@ def test_all_pass():
     a = arm(d, np.tile([10.0, 11.0, 10.0, 11.0, -5.0, -5.0], 250), model=True)
     y = np.concatenate([np.tile([0, 0, 0, 0, 1], 100), np.tile([1, 1, 1, 1, 0], 100)])
     good = calibration_report(CalibrationInput(np.repeat([0.2, 0.8], 500), y, np.zeros(1000)))
-    got = _kpis(a, context=KpiContext(good, [0.1, 0.12], 5, pbo=0.1))
+    got = _kpis(a, context=KpiContext(good, [0.1, 0.12], 5, pbo=0.1), e2e=e2e_rows([2.0] * 100))
     assert {k.status for k in got.values()} == {"PASS"}, [k for k in got.values() if k.status != "PASS"]
     assert got["rejection"].value == pytest.approx(900 / 1500)
     assert got["win_rate_divergence"].n == 300
@@ -133,7 +134,7 @@ def test_failures_are_told_apart_from_what_is_missing():
         "cost_share": "FAIL",
         "rejection": "FAIL",
         "handover": "N/A",
-        "e2e_p95": "PASS",
+        "e2e_p95": "N/A",
         "ece": "N/A",
         "dsr": "FAIL",
         "pbo": "N/A",
@@ -173,19 +174,41 @@ def test_few_or_no_trades_are_not_judged():
     assert (flat["ir_trade"].status, flat["ir_trade"].note) == ("N/A", "not defined for these trades")
 
 
-def test_handover_and_latency():
-    d = decisions([Reason.ALLOW] * 50, sig=SigType.DIVERGENCE, session=np.arange(50) < 30, latency_us=60_000.0)
-    got = _kpis(arm(d, 1.0))
-    assert (got["handover"].status, got["handover"].value) == ("PASS", 0.6)
-    assert (got["e2e_p95"].status, got["e2e_p95"].value, got["e2e_p95"].measured) == ("FAIL", 60.0, True)
+def test_handover():
+    d = decisions([Reason.ALLOW] * 50, sig=SigType.DIVERGENCE, session=np.arange(50) < 30)
+    got = _kpis(arm(d, 1.0))["handover"]
+    assert (got.status, got.value) == ("PASS", 0.6)
 
 
-def test_latency_counts_only_decisions_that_asked_the_model():
-    d = decisions([Reason.ALLOW] * 4 + [Reason.EV] * 96, p=np.r_[np.full(4, 0.7), np.full(96, np.nan)])
-    d["latency_us"][:4] = 9_000.0
-    row = latency_stats(arm(d, 1.0, model=True))["momentum"]
-    assert (row["n"], row["p50_ms"], row["share_in_budget"]) == (4, 9.0, 1.0)
-    assert latency_stats(arm(decisions([Reason.EV], latency_us=np.nan), 1.0)) == {}
+@pytest.mark.parametrize(
+    ("sig", "ms", "status"),
+    [
+        (SigType.MOMENTUM, 15.0, "PASS"),
+        (SigType.MOMENTUM, 15.1, "FAIL"),
+        (SigType.LIQUIDATION, 15.1, "FAIL"),
+        (SigType.RECLAIM, 30.0, "PASS"),
+        (SigType.RECLAIM, 30.1, "FAIL"),
+        (SigType.REVERSION, 50.1, "FAIL"),
+        (SigType.DIVERGENCE, 50.0, "PASS"),
+    ],
+)
+def test_latency_is_judged_against_the_budget_of_its_type(sig, ms, status):
+    got = _kpis(arm(decisions([]), 1.0), e2e=e2e_rows([ms] * 30, sig))["e2e_p95"]
+    assert (got.status, got.value, got.n, got.measured) == (status, pytest.approx(ms), 30, True)
+
+
+def test_the_type_that_is_worst_for_its_budget_is_the_one_judged():
+    rows = np.concatenate([e2e_rows([40.0] * 20, SigType.REVERSION), e2e_rows([16.0] * 20, SigType.MOMENTUM)])
+    got = _kpis(arm(decisions([]), 1.0), e2e=rows)["e2e_p95"]
+    assert (got.status, got.value) == ("FAIL", 16.0)
+    assert got.note == "momentum, budget 15 ms; event to decision"
+
+
+def test_untimed_or_hardly_timed_arms_are_not_judged():
+    untimed = _kpis(arm(decisions([]), 1.0))["e2e_p95"]
+    assert (untimed.status, untimed.note) == ("N/A", "no end-to-end latency was measured for this arm")
+    few = _kpis(arm(decisions([]), 1.0), e2e=e2e_rows([1.0] * 29))["e2e_p95"]
+    assert (few.status, few.note) == ("N/A", "29 of at least 30 needed")
 
 
 def test_a_fill_without_a_result_is_refused():

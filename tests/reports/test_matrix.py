@@ -18,7 +18,7 @@ from reports.matrix import BANNER, SCHEMA, ArmInput, CalibrationInput, build_rep
 from reports.terminal import print_report, shown_arms
 from reports.write import write_reports
 from runtime.decision import Reason
-from tests.reports.make import REGULAR, VIP9, arm, decisions, rich_world, run_facts
+from tests.reports.make import REGULAR, VIP9, arm, decisions, e2e_rows, rich_world, run_facts
 
 NO_MODEL = "no model: 137 labelled candidates in the first training span, 200 needed"
 
@@ -61,7 +61,7 @@ def test_sections(full):
     assert m["schema"] == SCHEMA
     assert list(m) == [
         "schema", "simulated", "banner", "verdict", "run", "labels", "matrix", "funnel", "kpis", "model_vs_none",
-        "calibration", "transfer", "buckets", "measured",
+        "tiers", "sensitivity", "calibration", "transfer", "buckets", "measured",
     ]  # fmt: skip
     assert len(m["matrix"]) == len(m["funnel"]) == 12
     assert len(m["kpis"]) == 24
@@ -104,18 +104,25 @@ def test_same_input_same_bytes_outside_the_measured_section(full, tmp_path):
         assert one[name].read_bytes() == two[name].read_bytes(), name
 
 
-def test_slower_decisions_move_the_measured_section_only(full):
+def test_slower_decisions_move_the_measured_section_only():
     arms, p, y, sig, state = rich_world()
-    for a in arms:
-        a.decisions["latency_us"] = 1_234.0
-    slow = build_report(
-        arms,
-        run_facts(simulated=True, fee_tier_given=None, stage_s={"tape": 1.25}),
-        calibration=CalibrationInput(p, y, sig),
-        edges=fit_edges(state[:900]),
-        draws=100,
+
+    def build(ms):
+        return build_report(
+            arms,
+            run_facts(simulated=True, fee_tier_given=None, stage_s={"tape": 1.25}),
+            calibration=CalibrationInput(p, y, sig),
+            edges=fit_edges(state[:900]),
+            latency={("B", True): e2e_rows([ms] * 40), ("B", False): e2e_rows([ms / 2] * 40)},
+            draws=100,
+        ).metrics
+
+    a, b = build(1.0), build(2.0)
+    assert [r["by_type"]["momentum"]["p95_ms"] for r in a["measured"]["latency"]] == [1.0, 0.5]
+    timed = {(k["profile"], k["model"]): k["value"] for k in a["measured"]["kpis"]}
+    assert timed == {("A", False): None, ("A", True): None, ("B", False): 0.5, ("B", True): 1.0} | dict.fromkeys(
+        [("C", False), ("C", True)]
     )
-    a, b = dict(full.metrics), dict(slow.metrics)
     assert a.pop("measured") != b.pop("measured")
     assert a == b
 
@@ -187,18 +194,19 @@ def test_terminal_names_every_arm_whatever_the_width(full, width):
 def test_files(which, request, tmp_path):
     report = request.getfixturevalue(which)
     files = write_reports(report, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "buckets.csv", "calibration.png", "equity.png", "index.html", "metrics.json",
-    ]  # fmt: skip
+    pictures = ("bucket_ir", "calibration", "equity", "latency", "rejections", "sensitivity")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "buckets.csv", "index.html", "metrics.json", *(f"{name}.png" for name in pictures),
+    }  # fmt: skip
     assert json.loads(files["metrics"].read_text()) == report.metrics
-    for name in ("calibration", "equity"):
+    for name in pictures:
         assert files[name].read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader(files["buckets"].open()))
     assert {r["simulated"] for r in rows} == {"true" if report.metrics["simulated"] else "false"}
     html = files["page"].read_text()
     assert (BANNER in html) is report.metrics["simulated"]
-    assert html.count("data:image/png;base64,") == 2
-    assert not re.search(r"(?:src|href)=[\"'](?!data:)|@import|url\(|<script", html)
+    assert html.count("data:image/png;base64,") == len(pictures)
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)|@import|url\(|<script", html)
     for tag in ("table", "tr", "td", "div", "h2", "p"):
         assert len(re.findall(rf"<{tag}[ >]", html)) == html.count(f"</{tag}>"), tag
 
@@ -222,11 +230,11 @@ def test_simulated_pictures_differ_from_real_ones(full, tmp_path):
     assert marked != clean
 
 
-def test_a_failed_write_leaves_the_old_file(full, tmp_path, monkeypatch):
-    files = write_reports(full, tmp_path)
+def test_a_failed_write_leaves_the_old_file(empty, tmp_path, monkeypatch):
+    files = write_reports(empty, tmp_path)
     before = files["page"].read_bytes()
     monkeypatch.setattr(page, "_facts", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_reports(full, tmp_path)
+        write_reports(empty, tmp_path)
     assert files["page"].read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -16,7 +16,7 @@ GOOD = arm(decisions([Reason.ALLOW, Reason.EV]), 1.0)
 
 def test_the_written_out_dtypes_are_the_ones_in_use():
     from runtime.arms import DECISION_DTYPE as made_by_the_gate
-    from runtime.shadow import TRADE_DTYPE as made_by_the_replay
+    from runtime.shadow_types import TRADE_DTYPE as made_by_the_replay
 
     assert made_by_the_gate == DECISION_DTYPE
     assert made_by_the_replay == TRADE_DTYPE
@@ -61,8 +61,10 @@ def test_a_variant_of_a_profile_keeps_its_tier():
 
 
 def test_facts_turn_the_flow_to_the_candidates_side():
-    f = candidate_facts(np.array([9.0, 9.0]), np.array([2.5, -2.5]), np.ones(2), np.ones(2), np.array([1, -1]))
+    side, slip = np.array([1, -1]), np.array([0.6, 1.5])
+    f = candidate_facts(np.array([9.0, 9.0]), np.array([2.5, -2.5]), np.ones(2), np.ones(2), side, slip)
     assert f["ofi_z"].tolist() == [2.5, 2.5]
+    assert f["est_slip_bps"].tolist() == [0.6, 1.5]
 
 
 def test_calibration_lengths():

@@ -10,6 +10,7 @@ from reports.statistics import (
     MIN_BOOTSTRAP,
     benjamini_hochberg,
     deflated_sharpe,
+    joint_intervals,
     mean_and_ir_intervals,
     paired_block_bootstrap,
     shrink,
@@ -52,6 +53,20 @@ def test_constant_returns_have_no_ir():
     mean, ir = mean_and_ir_intervals(np.full(50, 2.0))
     assert mean.value == 2.0
     assert np.isnan([mean.low, ir.value, ir.low]).all()
+
+
+def test_series_drawn_together_have_the_intervals_they_have_alone():
+    x = np.random.default_rng(2).normal(1.0, 10.0, 60).cumsum()
+    flat = np.full(60, 2.0)
+    both, alone = joint_intervals(np.stack([x, 3.0 * x], axis=1), draws=100), mean_and_ir_intervals(x, draws=100)
+    assert both[0] == alone
+    assert both[1][0] == pytest.approx([3.0 * v for v in alone[0]])
+    assert both[1][1] == pytest.approx(alone[1])
+    # One without spread has no bounds, and takes none from the other, nor its blocks.
+    without, same = joint_intervals(np.stack([flat, x], axis=1), draws=100)
+    assert same == alone
+    assert without[0].value == 2.0
+    assert np.isnan([*without[0][1:], *without[1]]).all()
 
 
 def test_intervals_are_deterministic_and_about_as_wide_as_theory():

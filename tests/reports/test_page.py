@@ -1,0 +1,144 @@
+"""index.html: every section, nothing loaded, nothing executed."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from reports.page import page_html, write_page
+from tests.reports import make_metrics
+
+SECTIONS = [
+    "Matrix", "Equity", "Model against no model", "Fee tiers", "Costs", "Stress", "Sensitivity",
+    "Funnel and rejections", "By signal", "KPIs", "Buckets", "Calibration", "Run", "Measured here, not reproducible",
+]  # fmt: skip
+PICTURES = {
+    name: name.encode() for name in ("equity", "rejections", "bucket_ir", "calibration", "sensitivity", "latency")
+}
+HOSTILE = '<script>alert("x")</script><img src=http://evil/x onerror=alert(1)>'
+
+
+class _Reader(HTMLParser):
+    """What a browser would see: elements, their attributes, headings, and whether tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.heads, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and self.open[-1] == "h2":
+            self.heads.append(data)
+
+
+@pytest.fixture(scope="module")
+def full():
+    return _Reader(page_html(make_metrics.metrics(), PICTURES))
+
+
+def test_sections_in_their_order_each_with_a_link_that_leads_there(full):
+    assert full.heads == SECTIONS
+    ids = [a["id"] for tag, a in full.elements if tag == "h2"]
+    assert [a["href"] for tag, a in full.elements if tag == "a"] == [f"#{i}" for i in ids]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z0-9-]+", i) for i in ids)
+    assert full.open == []
+
+
+def test_every_picture_is_in_the_page_with_a_text_for_those_who_do_not_see_it(full):
+    images = [a for tag, a in full.elements if tag == "img"]
+    assert len(images) == len(PICTURES)
+    assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in images)
+    assert len({a["src"] for a in images}) == len(PICTURES)
+    assert not [a for tag, a in _Reader(page_html(make_metrics.metrics(), {})).elements if tag == "img"]
+
+
+def test_nothing_is_loaded_and_nothing_runs(full):
+    assert {tag for tag, _ in full.elements}.isdisjoint({"script", "link", "iframe", "object", "embed", "form"})
+    for _, attributes in full.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    style = page_html(make_metrics.metrics(), PICTURES).split("<style>")[1].split("</style>")[0]
+    assert not re.search(r"@import|url\(|https?:", style)
+
+
+def test_the_tables_of_the_contract_are_there(full):
+    captions = " ".join(full.text)
+    for title in ("Costs, label exit", "Costs, runner exit", "Costs x 1 and x 1.5, label exit",
+                  "IR and verdict at each fee tier", "Rejection rate by reason", "Decisions by reason",
+                  "By signal: regular B model, runner exit", "By signal: regular B no model, label exit",
+                  "Funnel by signal: vip9 B model", "KPIs: vip9 B model", "End-to-end latency", "Every point",
+                  "vip5: NO-GO, 2 against it"):  # fmt: skip
+        assert title in captions, title
+
+
+def test_text_of_others_is_escaped_wherever_it_stands():
+    metrics = make_metrics.metrics()
+    metrics["run"].update(
+        symbol=HOSTILE, venue=HOSTILE, tape=HOSTILE, tape_sha256=HOSTILE, notes=[HOSTILE], run_id=HOSTILE,
+        code_version=HOSTILE, fee_tier_given=HOSTILE, candidates_found={HOSTILE: 1}, folds=[{"reason": HOSTILE}],
+    )  # fmt: skip
+    metrics["verdict"].update(word=HOSTILE, reasons=[HOSTILE])
+    metrics.update(
+        banner=HOSTILE, sensitivity={"note": HOSTILE, "points": [make_metrics.point("tau", 0.5, label=HOSTILE)]}
+    )
+    metrics["tiers"][0].update(fee_tier=HOSTILE, reasons=[HOSTILE], verdict=HOSTILE)
+    metrics["matrix"].append(make_metrics.arm_dict((HOSTILE, 1.0, 2.0), na=HOSTILE))
+    metrics["measured"].update(note=HOSTILE, stage_s={HOSTILE: 1.0})
+    metrics["measured"]["latency"][0]["by_type"][HOSTILE] = metrics["measured"]["latency"][0]["by_type"]["momentum"]
+    text = page_html(metrics, {})
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") >= 20
+    assert not [tag for tag, _ in _Reader(text).elements if tag in ("script", "img")]
+
+
+@pytest.mark.parametrize("make", [make_metrics.without_new_sections, make_metrics.nothing_was_run])
+def test_what_was_not_computed_is_said(make):
+    read = _Reader(page_html(make(), {}))
+    text = " ".join(read.text)
+    assert read.heads == SECTIONS
+    for sentence in ("the fee tiers were not computed", "sensitivity was not computed", "no end-to-end latency"):
+        assert sentence in text
+    assert "None" not in text
+    assert "nan" not in text.lower().split()
+
+
+def test_the_banner_is_there_for_simulated_data_only():
+    banner = '<div class="banner">SIMULATED DATA'
+    assert banner in page_html(make_metrics.metrics(), {})
+    assert "SIMULATED" not in page_html(make_metrics.metrics(simulated=False), {})
+
+
+def test_dark_readers_get_dark_colours_and_pictures_stay_on_white():
+    style = page_html(make_metrics.metrics(), {}).split("<style>")[1].split("</style>")[0]
+    assert "@media (prefers-color-scheme:dark)" in style
+    assert re.search(r"figure\{[^}]*background:#fff", style)
+    used, set_ = set(re.findall(r"var\((--[a-z-]+)\)", style)), re.findall(r"(--[a-z-]+):", style)
+    assert all(set_.count(name) == 2 for name in used), "a colour is not set for both light and dark"
+
+
+def test_wide_tables_scroll_inside_themselves(full):
+    assert '<div class="scroll"><table>' in page_html(make_metrics.metrics(), {})
+    assert [a["class"] for tag, a in full.elements if tag == "div"].count("scroll") == sum(
+        tag == "table" for tag, _ in full.elements
+    )
+    assert ("meta", {"name": "viewport", "content": "width=device-width,initial-scale=1"}) in full.elements
+
+
+def test_the_same_report_gives_the_same_page(tmp_path):
+    one = write_page(make_metrics.metrics(), PICTURES, tmp_path / "a.html")
+    two = write_page(make_metrics.metrics(), PICTURES, tmp_path / "b.html")
+    assert one.read_bytes() == two.read_bytes()

@@ -1,25 +1,20 @@
-"""Candidates in Parquet, both ways. Enumerations are stored by name, so that a file reads without this code."""
+"""Candidates as Arrow tables, both ways. Enumerations go by name, so that a file reads without this code."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from enum import IntEnum
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feature_repo.errors import InputError
-from feature_repo.paths import atomic_path
 
 from .candidate import Candidate, Entry, SigType, Tier
 
 __all__ = [
     "CANDIDATE_SCHEMA",
-    "candidates_from_parquet",
     "candidates_from_table",
-    "candidates_to_parquet",
     "candidates_to_table",
 ]
 
@@ -39,7 +34,7 @@ CANDIDATE_SCHEMA = pa.schema(
         pa.field("reclaimed", pa.bool_(), nullable=False),
     ]
 )
-"""Columns of a candidates file; unknown rewards are NaN."""
+"""Columns of candidates, in a labels file too; unknown rewards are NaN."""
 
 _SIG_TYPE = {t.name.lower(): t for t in SigType}
 _TIER = {t.name: t for t in Tier}
@@ -57,19 +52,6 @@ def candidates_to_table(candidates: Sequence[Candidate]) -> pa.Table:
     columns["tier"] = [c.tier.name for c in candidates]
     columns["entry"] = [c.entry.name.lower() for c in candidates]
     return pa.table(columns, schema=CANDIDATE_SCHEMA)
-
-
-def candidates_to_parquet(candidates: Sequence[Candidate], path: Path) -> Path:
-    """Write candidates, whole or not at all.
-
-    Returns
-    -------
-    Path
-        The file written.
-    """
-    with atomic_path(Path(path)) as beside:
-        pq.write_table(candidates_to_table(candidates), beside)
-    return Path(path)
 
 
 def candidates_from_table(table: pa.Table, *, name: str) -> list[Candidate]:
@@ -94,7 +76,7 @@ def candidates_from_table(table: pa.Table, *, name: str) -> list[Candidate]:
         raise InputError(
             f"{name}: {'; '.join(wrong)}",
             f"the columns {', '.join(f'{f.name} ({f.type})' for f in CANDIDATE_SCHEMA)}",
-            "Write the file with candidates_to_parquet, or rename and cast its columns",
+            "Make the table with candidates_to_table",
         )
     rows = table.select(CANDIDATE_SCHEMA.names).to_pylist()
     _check_rows(rows, name)
@@ -109,33 +91,6 @@ def candidates_from_table(table: pa.Table, *, name: str) -> list[Candidate]:
         )
         for row in rows
     ]
-
-
-def candidates_from_parquet(path: Path) -> list[Candidate]:
-    """Read a candidates file in its own order.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or unreadable, has unknown or missing columns, or rows that are no candidates.
-    """
-    path = Path(path)
-    try:
-        table = pq.ParquetFile(path).read()
-    except FileNotFoundError:
-        raise InputError(f"no file {path}", "a Parquet file of candidates", "Check the path") from None
-    except (pa.ArrowException, OSError) as e:
-        raise InputError(
-            f"{path} cannot be read as Parquet ({e})", "a Parquet file of candidates", "Write it again"
-        ) from e
-    unknown = [c for c in table.column_names if c not in CANDIDATE_SCHEMA.names]
-    if unknown:
-        raise InputError(
-            f"{path}: unknown columns {', '.join(unknown)}",
-            f"only {', '.join(CANDIDATE_SCHEMA.names)}",
-            "Drop or rename them",
-        )
-    return candidates_from_table(table, name=str(path))
 
 
 def _choices(kind: dict[str, IntEnum]) -> str:

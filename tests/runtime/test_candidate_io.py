@@ -1,9 +1,9 @@
-"""Candidates survive Parquet; a wrong file is named by column and row."""
+"""Candidates survive an Arrow table and Parquet; a wrong table is named by column and row."""
 
 from __future__ import annotations
 
+import io
 import math
-import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,9 +15,7 @@ from feature_repo.errors import InputError
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.candidate_io import (
     CANDIDATE_SCHEMA,
-    candidates_from_parquet,
     candidates_from_table,
-    candidates_to_parquet,
     candidates_to_table,
 )
 
@@ -38,24 +36,21 @@ MANY = [
 ]
 
 
-def rewritten(tmp_path, **columns: object):
-    """The file of MANY with columns replaced; None drops one."""
+def rewritten(**columns: object) -> pa.Table:
+    """The table of MANY with columns replaced; None drops one."""
     table = candidates_to_table(MANY)
     for name, values in columns.items():
-        if name in table.column_names:
-            i = table.column_names.index(name)
-            table = table.remove_column(i) if values is None else table.set_column(i, name, values)
-        else:
-            table = table.append_column(name, values)
-    pq.write_table(table, tmp_path / "c.parquet")
-    return tmp_path / "c.parquet"
+        i = table.column_names.index(name)
+        table = table.remove_column(i) if values is None else table.set_column(i, name, values)
+    return table
 
 
 @pytest.mark.parametrize("many", [MANY, []])
-def test_round_trip(tmp_path, many):
-    back = candidates_from_parquet(candidates_to_parquet(many, tmp_path / "sub" / "c.parquet"))
+def test_round_trip_through_parquet(many):
+    file = io.BytesIO()
+    pq.write_table(candidates_to_table(many), file)
+    back = candidates_from_table(pq.read_table(file), name="t")
     assert [repr(c) for c in back] == [repr(c) for c in many]
-    assert os.listdir(tmp_path / "sub") == ["c.parquet"]
 
 
 @settings(deadline=None, max_examples=50)
@@ -80,12 +75,10 @@ def test_any_candidate_survives_a_table(c):
     assert repr(candidates_from_table(candidates_to_table([c]), name="t")) == repr([c])
 
 
-def test_wrong_columns_are_named(tmp_path):
-    path = rewritten(tmp_path, side=None, price=pa.array(["a"] * 10))
-    with pytest.raises(InputError, match=r"side is missing; price is string, not double"):
-        candidates_from_parquet(path)
-    with pytest.raises(InputError, match="unknown columns colour"):
-        candidates_from_parquet(rewritten(tmp_path, colour=pa.array([1] * 10)))
+def test_wrong_columns_are_named():
+    table = rewritten(side=None, price=pa.array(["a"] * 10))
+    with pytest.raises(InputError, match=r"labels: side is missing; price is string, not double"):
+        candidates_from_table(table, name="labels")
 
 
 def test_a_table_may_carry_more_columns():
@@ -106,17 +99,9 @@ def test_a_table_may_carry_more_columns():
         ("ts_ns", 4, TS + 1, "row 4: the symbol, time and side of row 2 again"),
     ],
 )
-def test_wrong_rows_are_named(tmp_path, column, row, value, says):
+def test_wrong_rows_are_named(column, row, value, says):
     values = candidates_to_table(MANY).column(column).to_pylist()
     values[row - 1] = value
-    path = rewritten(tmp_path, **{column: pa.array(values, CANDIDATE_SCHEMA.field(column).type)})
+    table = rewritten(**{column: pa.array(values, CANDIDATE_SCHEMA.field(column).type)})
     with pytest.raises(InputError, match=says):
-        candidates_from_parquet(path)
-
-
-def test_unreadable_files(tmp_path):
-    with pytest.raises(InputError, match="no file"):
-        candidates_from_parquet(tmp_path / "none.parquet")
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match="cannot be read as Parquet"):
-        candidates_from_parquet(tmp_path / "bad.parquet")
+        candidates_from_table(table, name="t")

@@ -11,8 +11,10 @@ export DO_NOT_TRACK = 1
 export FEAST_USAGE = False
 
 TAPE ?=
+CANDIDATES ?=
 OUT ?= reports
 FEE_TIER ?=
+ORDER_LATENCY ?=
 SEED ?=
 HOURS ?=
 FOLDS ?=
@@ -47,9 +49,10 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## make .venv and install the locked set
 
-shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> for your own data, OUT=<dir>, FEE_TIER=regular|vip9
+shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your data, CANDIDATES=<file> your entries, OUT=<dir>, FEE_TIER=<tier>
 	@$(BIN)/ofi-meta shadow --out "$(OUT)" \
-	  $(if $(TAPE),--tape "$(TAPE)") $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(TAPE),--tape "$(TAPE)") $(if $(CANDIDATES),--candidates "$(CANDIDATES)") \
+	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(ORDER_LATENCY),--order-latency $(ORDER_LATENCY)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
 	  $(if $(EDGE),--edge $(EDGE)) $(if $(MECHANISM),--mechanism $(MECHANISM)) $(if $(RATE),--rate $(RATE)) \
 	  $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(VENUE),--venue $(VENUE)) $(if $(SOURCE),--source $(SOURCE)) \

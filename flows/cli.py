@@ -51,7 +51,17 @@ MechanismOption = Annotated[str, typer.Option("--mechanism", help="What gives th
 RateOption = Annotated[
     float | None, typer.Option("--rate", help="Rows a second; default: a quiet market, ETHUSDT has 1000")
 ]
-FeeOption = Annotated[str | None, typer.Option("--fee-tier", help="regular or vip9; default: the venue's regular")]
+FeeOption = Annotated[
+    str | None, typer.Option("--fee-tier", help="A tier of the venue: regular, vip9 ...; default: its regular")
+]
+CandidatesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--candidates",
+        help="Entries of your own strategy, CSV or Parquet; default: built-in signals",
+        show_default=False,
+    ),
+]
 ReleasesOption = Annotated[Path, typer.Option("--releases", help="Folder of the bundles")]
 
 
@@ -163,20 +173,26 @@ def label(
     tape: TapeArgument,
     features: FeaturesOption,
     fee_tier: FeeOption = None,
+    candidates: CandidatesOption = None,
     max_candidates: Annotated[int, typer.Option(min=1)] = MODEL.max_candidates,
     t: Annotated[int, typer.Option("--t", min=20, max=100, help="Steps of a stored window")] = MODEL.T,
 ) -> None:
-    """Find the candidates, label them, fill the feature store; prints the labels' file."""
+    """Find the candidates, or take yours; label them, fill the feature store; prints the labels' file."""
     from feature_repo.table import FeatureTable
+    from runtime.entries import read_entries
 
     from .steps import fee_of, fill_store, make_labels, make_tape
 
+    if candidates is not None:
+        read_entries(candidates)  # before the tape is imported: a wrong column should not take minutes to tell
+    fee = fee_of(FeatureTable.load(features).venue, fee_tier)
     stages = Stages()
     with stages.stage("tape") as advance:
         folder = make_tape(tape, progress=advance)
-    fee = fee_of(FeatureTable.load(features).venue, fee_tier)
     with stages.stage("labels") as advance:
-        made = make_labels(folder, features, fee, max_candidates=max_candidates, progress=advance)
+        made = make_labels(
+            folder, features, fee, max_candidates=max_candidates, candidates=candidates, progress=advance
+        )
     with stages.stage("feature store") as advance:
         fill_store(features, made.path, fee, T=t, progress=advance)
     if made.used < made.found:
@@ -198,10 +214,14 @@ def shadow(
     symbol: SymbolOption = None,
     venue: VenueOption = None,
     source: SourceOption = None,
+    candidates: CandidatesOption = None,
     out: Annotated[Path, typer.Option(help="Folder of the reports")] = Path("reports"),
     releases: ReleasesOption = Path("releases"),
     models: Annotated[Path, typer.Option(help="Folder of the single nets")] = Path("models/export"),
-    fee_tier: Annotated[str | None, typer.Option(help="regular or vip9; a GO needs it named")] = None,
+    fee_tier: Annotated[
+        str | None, typer.Option(help="A tier of the venue: regular, vip9 ...; a GO needs it named")
+    ] = None,
+    order_latency: Annotated[str, typer.Option(help="constant, or tape: as late as the tape's own feed")] = "constant",
     seed: int = MODEL.seed,
     hours: Annotated[float, typer.Option(help="Length of the simulated tape")] = 24.0,
     edge: EdgeOption = 1.0,
@@ -217,6 +237,7 @@ def shadow(
     from pydantic import ValidationError
 
     from .parameters import ShadowParameters
+    from .steps import check_candidates
 
     try:
         parameters = ShadowParameters(
@@ -224,10 +245,12 @@ def shadow(
             symbol=symbol,
             venue=venue,
             source=source,
+            candidates=candidates,
             out=out,
             releases=releases,
             models=models,
             fee_tier=fee_tier,
+            order_latency=order_latency,
             seed=seed,
             hours=hours,
             edge=edge,
@@ -243,12 +266,16 @@ def shadow(
         first = error.errors()[0]
         raise InputError(
             f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}",
-            first["msg"].removeprefix("Input should be "),
+            first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
             "Give another value",
         ) from None
+    for place in (parameters.out, parameters.releases, parameters.models):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is a file", "a folder that can be written", "Give another folder")
     if parameters.tape is not None and not parameters.tape.exists():
         # Before the server starts: a typing error should not take ten seconds to tell.
         raise InputError(f"{parameters.tape} does not exist", "a recording, a tape file or a tape folder", "Check TAPE")
+    check_candidates(parameters)
     environment.quiet_terminal()
     with SERVER_START:
         from .shadow import shadow_flow

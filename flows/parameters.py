@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from feature_repo.constants import MODEL
+from feature_repo.instruments import FEE_TIERS
 
 __all__ = ["ShadowParameters"]
 
@@ -19,12 +20,20 @@ class ShadowParameters(BaseModel):
 
     tape: Path | None = Field(None, description="Recording, tape file or tape folder; none: a simulated tape")
     symbol: str | None = Field(None, description="Which symbol, where the folder holds several")
+    candidates: Path | None = Field(
+        None, description="Entries of a strategy of your own, CSV or Parquet; none: the built-in signals"
+    )
     out: Path = Field(Path("reports"), description="Folder of the reports")
     releases: Path = Field(Path("releases"), description="Folder of the bundles")
     models: Path = Field(Path("models/export"), description="Folder of the single nets")
-    fee_tier: Literal["regular", "vip9"] | None = Field(None, description="Named explicitly, or a GO is not possible")
+    fee_tier: str | None = Field(
+        None, description="A tier of the tape's venue; named explicitly, or a GO is not possible"
+    )
+    order_latency: Literal["constant", "tape"] = Field(
+        "constant", description="Of the replay's orders; tape: as late as the tape's own feed"
+    )
     seed: int = Field(MODEL.seed, ge=0, lt=2**31, description="Of the simulator and of the training")
-    hours: float = Field(24.0, gt=0.05, le=24 * 14, description="Length of the simulated tape")
+    hours: float = Field(24.0, gt=0.05, le=24 * 31, description="Length of the simulated tape")
     edge: float = Field(1.0, ge=0, le=1, description="Of the simulated tape: 0, nothing is known beforehand; 1, a lot")
     mechanism: Literal["flow", "book"] = Field("flow", description="What gives the simulated edge away")
     rate: float | None = Field(
@@ -37,3 +46,13 @@ class ShadowParameters(BaseModel):
     train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60)
     model: Literal["tcn"] = "tcn"
     t: int = Field(MODEL.T, ge=20, le=100, description="Steps of a window")
+
+    @field_validator("fee_tier")
+    @classmethod
+    def _known_tier(cls, name: str | None, info: ValidationInfo) -> str | None:
+        """Of a recording the venue is known only once it is read; until then the tier of any venue will do."""
+        venues = FEE_TIERS.values() if info.data.get("tape") else [FEE_TIERS["simulated"]]
+        names = list(dict.fromkeys(tier.name for tiers in venues for tier in tiers))
+        if name is not None and name not in names:
+            raise ValueError(f"one of: {', '.join(names)}")
+        return name

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
-__all__ = ["SERVER_START", "Stages"]
+__all__ = ["SERVER_START", "Stages", "parts"]
 
 SERVER_START = Status("starting the embedded Prefect server", console=Console(stderr=True))
 """Shown from the command until the flow itself runs: Prefect and its server take some ten seconds to load."""
@@ -63,3 +63,21 @@ class Stages:
         took = time.perf_counter() - began
         self.seconds[name] = self.seconds.get(name, 0.0) + took
         self.console.print(f"[green]done[/] {name:<28} {took:6.1f} s", highlight=False)
+
+
+def parts(progress: Callable[[float], None] | None, shares: Sequence[float]) -> Iterator[Callable[[float], None]]:
+    """One bar for several steps: a callback for each of them, which takes the fraction of that step.
+
+    Parameters
+    ----------
+    shares : of the bar, one a step; together 1
+    """
+    start = 0.0
+    for share in shares:
+
+        def tell(fraction: float, start: float = start, share: float = share) -> None:
+            if progress is not None:
+                progress(start + share * min(max(fraction, 0.0), 1.0))
+
+        yield tell
+        start += share

@@ -22,6 +22,7 @@ from reports.records import OUTCOMES, RunFacts
 from reports.transfer import Judged
 from reports.trials import record_trials
 from runtime.bundle import load_bundle, write_bundle
+from runtime.entries import entries_sha256
 from runtime.signals import SigType
 
 from .matrix import Matrix
@@ -41,14 +42,14 @@ def judge(
     matrix: Matrix,
     moved: Sequence[Judged] = (),
     *,
+    latency: Mapping[tuple[str, bool], np.ndarray],
     seconds: Mapping[str, float],
     progress: Callable[[float], None] | None = None,
 ) -> Report:
     """Judge every arm. Trials are counted from what was run, this run included."""
     tape, table, file = open_tape(tape_path), FeatureTable.load(features_path), trained.file
     run_id = _run_id(parameters, tape.manifest)
-    ran = sum(not arm.reason_na for arm in matrix.arms)
-    n_trials = record_trials(parameters.releases, run_id, tape.symbol, ran)
+    n_trials = record_trials(parameters.releases, run_id, tape.symbol, matrix.tried)
     mids = table.market["mid"][table.market["valid"]]
     facts = RunFacts(
         venue=tape.venue,
@@ -72,6 +73,9 @@ def judge(
     return build_report(
         matrix.arms,
         facts,
+        ladder=matrix.ladder,
+        latency=latency,
+        sensitivity=matrix.sensitivity,
         calibration=matrix.calibration,
         edges=edges,
         n_trials=n_trials,
@@ -107,8 +111,9 @@ def release(parameters: ShadowParameters, trained: Trained, report: Report) -> P
 
 def _run_id(parameters: ShadowParameters, manifest: Mapping) -> str:
     """The same for the same tape, parameters and code, wherever the files lie."""
-    named = parameters.model_dump(mode="json", exclude={"tape", "out", "releases", "models"})
-    text = json.dumps([named, _tape_hash(manifest), _code()], sort_keys=True)
+    named = parameters.model_dump(mode="json", exclude={"tape", "candidates", "out", "releases", "models"})
+    entries = None if parameters.candidates is None else entries_sha256(parameters.candidates)
+    text = json.dumps([named, _tape_hash(manifest), entries, _code()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -137,6 +142,10 @@ def _notes(
     parameters: ShadowParameters, labelled: LabelStep, trained: Trained, table: FeatureTable, tape: StoredTape
 ) -> list[str]:
     notes = [f"Tape: {w[0].upper()}{w[1:].rstrip('.')}." for w in tape.manifest.get("warnings", [])]
+    if parameters.candidates is not None:
+        notes.append(f"Candidates: {parameters.candidates.name}, {labelled.found:,} entries.")
+    if parameters.order_latency == "tape":
+        notes.append("Order latency: the tape's own feed latency each way; labels take the constant one.")
     if labelled.used < labelled.found:
         notes.append(f"{labelled.found:,} candidates found, the latest {labelled.used:,} used (--max-candidates).")
     valid = float(table.market["valid"].mean()) if len(table.market) else 0.0

@@ -21,7 +21,7 @@ from reports.terminal import print_report
 from reports.transfer import Judged
 from reports.write import write_reports
 
-from . import matrix, reporting, steps, training, transfer
+from . import latency, matrix, reporting, steps, training, transfer
 from .parameters import ShadowParameters
 from .progress import SERVER_START, Stages
 
@@ -39,6 +39,7 @@ make_labels = _task(steps.make_labels, "candidates and labels")
 fill_store = _task(steps.fill_store, "feature store")
 train = _task(training.train, "walk-forward training")
 run_matrix = _task(matrix.run_matrix, "shadow matrix")
+measure_latency = _task(latency.measure_latency, "decision latency")
 judge_other = _task(transfer.judge_transfer, "other mechanism")
 judge = _task(reporting.judge, "statistics")
 release = _task(reporting.release, "release bundle")
@@ -54,7 +55,7 @@ def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     console = Console()
     print_report(report.metrics, console)
     console.print(
-        f"Reports in {parameters.out}: index.html, metrics.json, buckets.csv, calibration.png", highlight=False
+        f"Reports in {parameters.out}: index.html (open this one), metrics.json, buckets.csv, pictures", highlight=False
     )
     if bundle is not None:
         console.print(
@@ -82,24 +83,49 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
             rate=parameters.rate,
             progress=progress,
         )
+    fee = steps.fee_of(open_tape(tape).venue, parameters.fee_tier)  # a tier of another venue is told before the work
     with stages.stage("features") as progress:
         features = make_features(tape, progress=progress)
-    fee = steps.fee_of(open_tape(tape).venue, parameters.fee_tier)
     with stages.stage("candidates and labels") as progress:
-        labelled = make_labels(tape, features, fee, max_candidates=parameters.max_candidates, progress=progress)
+        labelled = make_labels(
+            tape,
+            features,
+            fee,
+            max_candidates=parameters.max_candidates,
+            candidates=parameters.candidates,
+            progress=progress,
+        )
     with stages.stage("feature store") as progress:
         fill_store(features, labelled.path, fee, T=parameters.t, progress=progress)
     with stages.stage("walk-forward training") as progress:
         trained = train(labelled.path, parameters, progress=progress)
     with stages.stage("shadow matrix") as progress:
-        arms = run_matrix(tape, features, trained, progress=progress)
+        arms = run_matrix(
+            tape,
+            features,
+            trained,
+            fee_tier=parameters.fee_tier,
+            order_latency=parameters.order_latency,
+            progress=progress,
+        )
+    with stages.stage("decision latency") as progress:
+        timed = measure_latency(tape, trained, own_entries=parameters.candidates is not None, progress=progress)
     moved: tuple[Judged, ...] = ()
-    if open_tape(tape).simulated:
+    if open_tape(tape).simulated and parameters.candidates is None:  # the other tape has no entries of the user's
         with stages.stage("other mechanism (simulated)") as progress:
             moved = judge_other(tape, trained, arms, progress=progress)
     with stages.stage("statistics") as progress:
         report = judge(
-            parameters, tape, features, labelled, trained, arms, moved, seconds=dict(stages.seconds), progress=progress
+            parameters,
+            tape,
+            features,
+            labelled,
+            trained,
+            arms,
+            moved,
+            latency=timed,
+            seconds=dict(stages.seconds),
+            progress=progress,
         )
     with stages.stage("reports and bundle"):
         write(report, parameters.out)
@@ -122,7 +148,7 @@ def _markdown(report: Report, bundle: Path | None) -> str:
         shown = "N/A" if net is None else f"{net:.2f}"
         lines.append(
             f"| {arm['fee_tier']} | {arm['profile']} | {'yes' if arm['model'] else 'no'} | {arm['candidates']} "
-            f"| {arm['allowed']} | {judged.get('n', 0)} | {arm['na'] or shown} |"
+            f"| {arm['allowed']} | {judged.get('trades', 0)} | {arm['na'] or shown} |"
         )
     lines.append(f"\nBundle: {bundle or 'none: too little data for a model'}")
     return "\n".join(lines)

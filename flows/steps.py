@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
-from feature_repo.instruments import FEE_TIERS, FeeTier, fee_tier
+from feature_repo.fees import FeeTier, fee_tier, headline_tiers
 from feature_repo.market.stream import MAX_BAD_SHARE
 from feature_repo.paths import data_root
 
-__all__ = ["LabelStep", "contract_of", "fee_of", "fill_store", "make_features", "make_labels", "make_tape"]
+if TYPE_CHECKING:
+    from .parameters import ShadowParameters
+
+__all__ = [
+    "LabelStep",
+    "check_candidates",
+    "contract_of",
+    "fee_of",
+    "fill_store",
+    "make_features",
+    "make_labels",
+    "make_tape",
+]
 
 Advance = Callable[[float], None]
 
 
 def fee_of(venue: str, name: str | None) -> FeeTier:
     """The named tier of a venue, or its regular one."""
-    return FEE_TIERS[venue][0] if name is None else fee_tier(venue, name)
+    return headline_tiers(venue)[0] if name is None else fee_tier(venue, name)
 
 
 def make_tape(
@@ -98,6 +111,32 @@ def make_features(tape_path: Path, *, progress: Advance | None = None) -> Path:
     return build_features(open_tape(tape_path), progress=progress).save(data_root() / "features")
 
 
+def check_candidates(parameters: ShadowParameters) -> None:
+    """Refuse a user's entries before anything is made: the file itself, and its times where the span is known.
+
+    The span of a recording is known only once it is imported: there :func:`make_labels` judges the times.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used, naming its lines; or nothing usable lies at the tape's path.
+    """
+    if parameters.candidates is None:
+        return
+    from feature_repo.market.simulator import Simulation
+    from feature_repo.market.tape import StoredTape, open_stream
+    from runtime.entries import check_span, read_entries
+
+    entries = read_entries(parameters.candidates)
+    if parameters.tape is None:
+        made = Simulation(seed=parameters.seed, hours=parameters.hours)
+        check_span(entries, (made.start_ns, made.end_ns))
+        return
+    stream = open_stream(parameters.tape, symbol=parameters.symbol, venue=parameters.venue, source=parameters.source)
+    if isinstance(stream, StoredTape):
+        check_span(entries, stream.span_ns)
+
+
 @dataclass(frozen=True)
 class LabelStep:
     """Where the labels are, and how many candidates the tape had."""
@@ -113,14 +152,26 @@ def make_labels(
     fee: FeeTier,
     *,
     max_candidates: int = MODEL.max_candidates,
+    candidates: Path | None = None,
     progress: Advance | None = None,
 ) -> LabelStep:
-    """Find the candidates and label them; of too many the latest are kept."""
+    """Find the candidates and label them; of too many the latest are kept.
+
+    Parameters
+    ----------
+    candidates : a user's entries instead of the built-in signals, see docs/own-strategy.md
+
+    Raises
+    ------
+    InputError
+        When tape and features are of different symbols, or the entries cannot be used; names their lines.
+    """
     from feature_repo.events import TRADE
     from feature_repo.market.tape import open_tape
     from feature_repo.table import FeatureTable
     from meta_models.label_io import labels_to_parquet
     from meta_models.labels import label_candidates
+    from runtime.entries import entries_to_candidates, read_entries
     from runtime.signals import find_candidates
 
     tape = open_tape(tape_path)
@@ -131,7 +182,10 @@ def make_labels(
             "both of one symbol",
             "Give the features that were made from this tape",
         )
-    found = find_candidates(table)
+    if candidates is None:
+        found = find_candidates(table)
+    else:
+        found = entries_to_candidates(read_entries(candidates), table, tape.span_ns)
     used = found[-max_candidates:]
     trades = tape.of_kind(TRADE)
     labels = label_candidates(

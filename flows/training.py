@@ -46,7 +46,7 @@ class Trained:
         """Why no arm with a model can be run; empty when one can."""
         n, known = len(self.file.labels), int((self.file.labels["y"] >= 0).sum())
         if self.result is None:
-            return f"no model: {n} candidates with a window in the store, {known} labels"
+            return f"no model: {n} candidates, none with a window in the store, {known} labels"
         if any(f.bundle_path for f in self.result.folds):
             return ""
         return f"no model: {n} candidates, {known} labels; {self.result.folds[0].reason}"
@@ -64,6 +64,9 @@ def train(
     """
     file = labels_from_parquet(labels_path)
     ts = file.labels["ts_ns"]
+    if not file.candidates:  # so short a tape may have left nothing in the store either
+        nothing = np.zeros((0, parameters.t, len(CHANNELS)), np.float32)
+        return Trained(file, nothing, np.zeros(0, bool), None)
     stored = training_set(file.symbol, [candidate_id(c.symbol, c.ts_ns, c.side) for c in file.candidates], ts)
     if not stored.found.any():
         empty = np.full((len(ts), parameters.t, len(CHANNELS)), np.nan, np.float32)

@@ -95,17 +95,7 @@ def _other(manifest: dict, bundle_path: Path, mine: str, other: str, fee: FeeTie
     bundle, ctx = load_bundle(bundle_path), context_rows(candidates, market, fee)
     for i in np.flatnonzero(found):
         p[i] = bundle.predict(align(x[i], int(side[i]))[None], ctx[i : i + 1])[0]
-    facts = tape.instrument
-    guards = GuardsOnly(
-        HEADLINE_PROFILE,
-        fee=fee,
-        symbol=tape.symbol,
-        tick=facts.tick,
-        lot=facts.lot,
-        face_value=facts.face_value,
-        min_notional=facts.min_notional,
-        T=T,
-    )
+    guards = GuardsOnly.on(tape.instrument, HEADLINE_PROFILE, fee=fee, T=T)
     model = MetaFilter.load(bundle_path, profile=HEADLINE_PROFILE, fee=fee)
     allowed = [
         decide_all([gate] * len(candidates), candidates, x, found, market, session)["allow"] for gate in (guards, model)

@@ -33,7 +33,7 @@ class ShadowParameters(BaseModel):
         "constant", description="Of the replay's orders; tape: as late as the tape's own feed"
     )
     seed: int = Field(MODEL.seed, ge=0, lt=2**31, description="Of the simulator and of the training")
-    hours: float = Field(24.0, gt=0.05, le=24 * 31, description="Length of the simulated tape")
+    hours: float = Field(24.0, gt=0.05, le=24 * 62, description="Length of the simulated tape")
     edge: float = Field(1.0, ge=0, le=1, description="Of the simulated tape: 0, nothing is known beforehand; 1, a lot")
     mechanism: Literal["flow", "book"] = Field("flow", description="What gives the simulated edge away")
     rate: float | None = Field(
@@ -42,7 +42,7 @@ class ShadowParameters(BaseModel):
     venue: str | None = Field(None, description="Where the source does not tell it, as an npz does not")
     source: Literal["binance", "tardis", "hftbacktest"] | None = Field(None, description="Instead of detecting it")
     folds: int = Field(MODEL.folds, ge=1, le=20)
-    max_candidates: int = Field(MODEL.max_candidates, ge=1, le=200_000)
+    max_candidates: int = Field(MODEL.max_candidates, ge=1, le=500_000)
     train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60)
     model: Literal["tcn"] = "tcn"
     t: int = Field(MODEL.T, ge=20, le=100, description="Steps of a window")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from ..events import DEPTH_BBO, KIND_MASK, OWN_KINDS
+from ..events import DEPTH_BBO, EVENT_DTYPE, KIND_MASK, OWN_KINDS
 from .hft import to_hftbacktest
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PART_ROWS", "HftFiles", "hft_parts", "write_hft"]
 
+_TIMES = ("ev", "exch_ts", "local_ts")
 PART_ROWS = 1 << 22
 """Rows of a part, 256 MiB in memory. A replay holds one or two parts."""
 
@@ -85,11 +86,11 @@ def hft_parts(tape: StoredTape | Tape, *, rows: int = PART_ROWS) -> Iterator[np.
         yield to_hftbacktest(Tape(tape.venue, tape.symbol, held, {}))
 
 
-def _wanted(tape: StoredTape | Tape, rows: int) -> Iterator[np.ndarray]:
+def _wanted(tape: StoredTape | Tape, rows: int, columns: Sequence[str] = EVENT_DTYPE.names) -> Iterator[np.ndarray]:
     """The tape's rows that a replay uses, ``rows`` of the tape at a time; pieces without any are left out."""
     gathered: list[np.ndarray] = []
     count = 0
-    for chunk in tape.chunks():
+    for chunk in tape.chunks(columns=columns):
         kept = chunk[~np.isin(chunk["ev"] & np.uint64(KIND_MASK), (*OWN_KINDS, DEPTH_BBO))]
         if len(kept):
             gathered.append(kept)
@@ -103,7 +104,7 @@ def _wanted(tape: StoredTape | Tape, rows: int) -> Iterator[np.ndarray]:
 
 def _later_minima(tape: StoredTape | Tape, rows: int) -> list[int]:
     """For each piece of ``_wanted`` the smallest exchange time of all later ones."""
-    least = [int(np.minimum(c["exch_ts"], c["local_ts"]).min()) for c in _wanted(tape, rows)]
+    least = [int(np.minimum(c["exch_ts"], c["local_ts"]).min()) for c in _wanted(tape, rows, _TIMES)]
     if not least:
         raise InputError(
             f"the tape of {tape.symbol} has neither depth nor trades",

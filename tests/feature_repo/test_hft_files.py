@@ -39,7 +39,7 @@ def random_tape(seed, n=3_000):
 @pytest.mark.parametrize("rows", [1, 7, 100, 100_000])
 def test_the_pieces_one_after_the_other_are_the_whole(seed, rows, monkeypatch):
     tape = random_tape(seed)
-    monkeypatch.setattr(Tape, "chunks", lambda self: (self.events[i : i + 13] for i in range(0, self.rows, 13)))
+    monkeypatch.setattr(Tape, "chunks", lambda self, **_: (self.events[i : i + 13] for i in range(0, self.rows, 13)))
     parts = list(hft_parts(tape, rows=rows))
     assert np.concatenate(parts).tobytes() == to_hftbacktest(tape).tobytes()
     assert len(parts) > 20 or rows >= 100
@@ -50,13 +50,13 @@ def test_no_row_is_cut_from_what_overtook_it(monkeypatch):
     # The fifth row left the exchange before the second and came last: there is no place to cut before it.
     # Of the last two it is not known what follows at the same instant until the tape ends.
     tape = tape_of([10, 20, 30, 40, 15, 60, 70], [11, 21, 31, 41, 51, 61, 71])
-    monkeypatch.setattr(Tape, "chunks", lambda self: (self.events[i : i + 1] for i in range(self.rows)))
+    monkeypatch.setattr(Tape, "chunks", lambda self, **_: (self.events[i : i + 1] for i in range(self.rows)))
     assert [len(np.unique(p["qty"])) for p in hft_parts(tape, rows=1)] == [1, 4, 2]
 
 
 def test_rows_of_one_instant_stay_together(monkeypatch):
     tape = tape_of([10, 10, 10, 20, 30], [11, 11, 11, 21, 31])
-    monkeypatch.setattr(Tape, "chunks", lambda self: (self.events[i : i + 1] for i in range(self.rows)))
+    monkeypatch.setattr(Tape, "chunks", lambda self, **_: (self.events[i : i + 1] for i in range(self.rows)))
     assert [len(p) for p in hft_parts(tape, rows=1)] == [3, 2]
 
 

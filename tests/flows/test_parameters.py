@@ -46,6 +46,6 @@ def test_the_order_latency_is_one_of_two():
 
 
 def test_a_simulated_month_is_the_longest():
-    assert ShadowParameters(hours=24 * 31).hours == 744
+    assert ShadowParameters(hours=24 * 62).hours == 1488
     with pytest.raises(ValidationError, match="hours"):
-        ShadowParameters(hours=24 * 31 + 1)
+        ShadowParameters(hours=24 * 62 + 1)

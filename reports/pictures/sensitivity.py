@@ -33,7 +33,8 @@ def draw_sensitivity(metrics: Mapping, target: Path) -> Path:
 
 
 def sensitivity_figure(metrics: Mapping) -> Figure:
-    """A panel a knob: mean net bps with its 95 % band, trades below each point, the run's own setting as a line.
+    """A panel a knob: mean net bps with its 95 % band, trades (of a size: what was filled of it) below each point, the
+    run's own setting as a line.
 
     Colour is the arm, line style the fee tier. A point that is named and not placed on the axis, such as the tape's own
     latency, stands beside the curve as a star.
@@ -93,7 +94,7 @@ def _panel(
             for p in apart:
                 _star(ax, p, aside, colour)
             named += apart
-            counts = [(p["value"] if _on_curve(p) else aside, p["trades"]) for p in mine]
+            counts = [(p["value"] if _on_curve(p) else aside, _count(p)) for p in mine]
             _counts(ax, counts, line, colour, tier if len(tiers) > 1 else "")
             line += 1
     ticks = [(x, f"{x:,g}") for x in sorted(_thinned(ax, settings))]
@@ -102,7 +103,8 @@ def _panel(
     ax.set_xticks([x for x, _ in ticks], [text for _, text in ticks], fontsize=8)
     # Room above the ticks' names for one line of counts a curve.
     ax.tick_params(axis="x", pad=3 + 11 * line)
-    ax.set_title(KNOBS[knob], fontsize=10, loc="left")
+    what = "; small numbers: share that was filled" if knob == "base_size_usd" else ""
+    ax.set_title(KNOBS[knob] + what, fontsize=10, loc="left")
     ax.set_ylabel("net bps a trade")
 
 
@@ -130,17 +132,24 @@ def _star(ax: Axes, point: Mapping, x: float, colour: str) -> None:
     )  # fmt: skip
 
 
-def _counts(ax: Axes, counts: Sequence[tuple[float, int]], line: int, colour: str, title: str) -> None:
-    """Trades of one curve, a line below the axis that begins with its title."""
+def _count(point: Mapping) -> str:
+    """Trades; of a size, how much of it there was: that, not the result of a trade, is what a larger one runs into."""
+    if point["knob"] != "base_size_usd":
+        return f"{point['trades']:,}"
+    return "-" if point["filled_share"] is None else f"{point['filled_share']:.0%}"
+
+
+def _counts(ax: Axes, counts: Sequence[tuple[float, str]], line: int, colour: str, title: str) -> None:
+    """What stands below each point of one curve, a line below the axis that begins with its title."""
     ax.annotate(
         title, (0.0, 0.0), xycoords="axes fraction", xytext=(-4, -5 - 11 * line), textcoords="offset points",
         ha="right", va="top", fontsize=7, color=colour,
     )  # fmt: skip
     shown = _thinned(ax, [x for x, _ in counts])
-    for x, trades in counts:
+    for x, text in counts:
         if x in shown:
             ax.annotate(
-                f"{trades:,}", (x, 0.0), xycoords=("data", "axes fraction"), xytext=(0, -5 - 11 * line),
+                text, (x, 0.0), xycoords=("data", "axes fraction"), xytext=(0, -5 - 11 * line),
                 textcoords="offset points", ha="center", va="top", fontsize=7, color=colour,
             )  # fmt: skip
 

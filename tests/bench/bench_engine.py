@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from .bare_replay import BARE, bare_replay
 from .data import ETHUSDT, WHY_NOT, make_recording, repeated, rows_of
 from .harness import Bench, Took, alternate, in_process, measured, not_measured
 
@@ -19,7 +20,6 @@ _GOALS = {_BATCH: "ours >= 20000000", _RATIO: "ratio >= 2", _ONE: "ours <= 2", _
 _UNITS = {_BATCH: "events/s", _RATIO: "events/s", _ONE: "us", _SNAPSHOT: "us"}
 _EVENTS = 20_000_000
 _SINGLE = 300_000
-_PEER = "hftbacktest, bare replay in steps of 100 ms"
 
 
 def run() -> list[Bench]:
@@ -38,7 +38,7 @@ def run() -> list[Bench]:
     single = f"the first {_SINGLE:,} events of the ETHUSDT recording, one call each, with the clock's own cost"
     figures = {
         _BATCH: (rows / ours_s, how, {}),
-        _RATIO: (rows / ours_s, how, {"peer_name": _PEER, "peer": replayed / peer_s}),
+        _RATIO: (rows / ours_s, how, {"peer_name": BARE, "peer": replayed / peer_s}),
         _ONE: (one, f"FeatureWindow.update_from_event; {single}", {}),
         _SNAPSHOT: (snapshot, f"FeatureWindow.snapshot, [64, 24], after every 10th of {single}", {}),
     }
@@ -50,9 +50,6 @@ def run() -> list[Bench]:
 
 def both(path: str) -> tuple[tuple[int, int], list[Took]]:
     """Events of each side and the time they took."""
-    from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
-    from numba import njit
-
     from feature_repo.build import build_features
     from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
 
@@ -60,31 +57,9 @@ def both(path: str) -> tuple[tuple[int, int], list[Took]]:
     tape = read_tape(path)
     tape = Tape(tape.venue, tape.symbol, repeated(events, -(-_EVENTS // len(events))), tape.manifest)
     replayed = to_hftbacktest(tape)
-
-    @njit
-    def replay(backtest) -> int:
-        n = 0
-        while backtest.elapse(100_000_000) == 0:
-            n += 1
-        return n
-
-    def peer() -> None:
-        asset = (
-            BacktestAsset()
-            .data([replayed])
-            .linear_asset(1.0)
-            .constant_order_latency(1_000_000, 1_000_000)
-            .risk_adverse_queue_model()
-            .no_partial_fill_exchange()
-            .trading_value_fee_model(0.0, 0.0)
-            .tick_size(tape.instrument.tick)
-            .lot_size(tape.instrument.lot)
-        )
-        backtest = HashMapMarketDepthBacktest([asset])
-        replay(backtest)
-        backtest.close()
-
-    return (len(tape.events), len(replayed)), alternate([lambda: build_features(tape), peer])
+    return (len(tape.events), len(replayed)), alternate(
+        [lambda: build_features(tape), bare_replay(replayed, tape.instrument)]
+    )
 
 
 def single(path: str) -> tuple[float, float]:

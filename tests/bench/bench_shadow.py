@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from .bare_replay import BARE, bare_replay
 from .harness import Bench, Took, alternate, in_process, measured
 
 __all__ = ["run"]
 
 _RATE, _HOURS = 1_000, 4.0  # events a second, as the real ETHUSDT has
-_PEER = "hftbacktest, bare replay in steps of 100 ms"
 _EXITS = ("label", "runner")
 
 
@@ -28,7 +28,7 @@ def run() -> list[Bench]:
         ("shadow: six arms and the candidate book", None, "one pass, label exit, and each candidate on its own"),
     )
     out = [
-        measured(name, ours, "s", peer_name=_PEER, peer=peer, goal=goal, how=f"{what}; {shown}; CPU time")
+        measured(name, ours, "s", peer_name=BARE, peer=peer, goal=goal, how=f"{what}; {shown}; CPU time")
         for (name, goal, what), ours in zip(names, sides, strict=True)
     ]
     _, ((after_s, _), (beside_s, _)) = in_process("bench_shadow:exits", cpus=2)
@@ -65,39 +65,12 @@ def _market(folder: Path) -> tuple:
 
 def arms() -> tuple[tuple[int, int, int, list[int]], list[Took]]:
     """Rows, replayed rows, candidates and trades; the time of the bare replay, of one arm by exit, and of six."""
-    from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
-    from numba import njit
-
     from runtime.shadow import replay
     from runtime.shadow_types import OK
 
     with TemporaryDirectory() as folder:
         tape, events, orders, blind = _market(Path(folder))
     facts = tape.instrument
-
-    @njit
-    def bare(backtest) -> int:
-        n = 0
-        while backtest.elapse(100_000_000) == 0:
-            n += 1
-        return n
-
-    def peer() -> None:
-        asset = (
-            BacktestAsset()
-            .data([events])
-            .linear_asset(1.0)
-            .constant_order_latency(20_000_000, 20_000_000)
-            .risk_adverse_queue_model()
-            .no_partial_fill_exchange()
-            .trading_value_fee_model(0.0, 0.0)
-            .tick_size(facts.tick)
-            .lot_size(facts.lot)
-        )
-        backtest = HashMapMarketDepthBacktest([asset])
-        bare(backtest)
-        backtest.close()
-
     one, six = np.ones((1, len(orders)), bool), np.random.default_rng(7).random((6, len(orders))) < 0.5
     trades = {}
 
@@ -107,7 +80,7 @@ def arms() -> tuple[tuple[int, int, int, list[int]], list[Took]]:
 
     took = alternate(
         [
-            peer,
+            bare_replay(events, facts),
             lambda: arm("label"),
             lambda: arm("runner"),
             lambda: replay(events, facts, orders, allowed=six, blind=blind),

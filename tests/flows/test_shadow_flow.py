@@ -9,12 +9,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 
+from feature_repo.fees import FEE_TIERS
 from feature_repo.table import FeatureTable
 from flows.steps import make_tape
 from reports.matrix import BANNER
 from runtime import MetaFilter
-from tests.flows.conftest import ofi_meta
+from tests.flows.conftest import ROOT, ofi_meta
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +54,7 @@ def test_simulated_data_never_gets_a_go(metrics):
 
 def test_the_matrix_has_every_arm_and_both_books_agree(metrics):
     arms = {(a["fee_tier"], a["profile"], a["model"]) for a in metrics["matrix"]}
-    assert arms == {(f, p, m) for f in ("regular", "vip9") for p in "ABC" for m in (False, True)}
+    assert arms == {(f, p, m) for f in ("regular", "vip9") for p in ("A", "B", "C", "C6") for m in (False, True)}
     for arm in metrics["matrix"]:
         assert arm["na"] is None
         assert 0 <= arm["allowed"] <= arm["candidates"]
@@ -65,6 +67,41 @@ def test_the_model_only_takes_away(metrics):
         if model:
             assert allowed <= by[fee, profile, False]
     assert sum(by.values()) > 0
+
+
+def test_metrics_follow_the_published_schema(metrics):
+    schema = json.loads((ROOT / "docs" / "metrics.schema.json").read_text())
+    Draft202012Validator(schema).validate(metrics)
+
+
+def test_at_six_ticks_profile_c_decides_as_at_five(metrics):
+    """Every R of a built-in signal respects six ticks, so the two differ for a user's own entries only."""
+    arms = {(a["fee_tier"], a["profile"], a["model"]): a for a in metrics["matrix"]}
+    for (fee, profile, model), arm in arms.items():
+        if profile == "C6":
+            five = arms[fee, "C", model]
+            assert {**arm, "profile": "C"} == five
+
+
+def test_a_knob_at_its_own_setting_gives_the_arm(metrics):
+    arms = {(a["fee_tier"], a["model"]): a["exits"]["label"] for a in metrics["matrix"] if a["profile"] == "B"}
+    own, seen = {"tau": 0.65, "latency_ms": 20, "base_size_usd": 10_000}, set()
+    for point in metrics["sensitivity"]["points"]:
+        if point["knob"] == "fee_bps" or point["label"] or point["value"] != own[point["knob"]]:
+            continue
+        arm = arms[point["fee_tier"], point["model"]]
+        assert (point["trades"], point["net_bps"]) == (arm["trades"], arm["net_bps"])
+        seen.add((point["knob"], point["fee_tier"], point["model"]))
+    assert len(seen) == 2 * (2 + 2 + 1)  # tau is the model's only
+    regular = [p for p in metrics["sensitivity"]["points"] if p["knob"] == "fee_bps" and p["value"] == 5]
+    assert {p["model"]: p["trades"] for p in regular} == {m: arms["regular", m]["trades"] for m in (False, True)}
+
+
+def test_every_tier_of_the_venue_has_its_verdict(metrics):
+    assert [(t["fee_tier"], t["model"]) for t in metrics["tiers"]] == [
+        (tier.name, model) for tier in FEE_TIERS["simulated"] for model in (False, True)
+    ]
+    assert {t["verdict"] for t in metrics["tiers"]} == {"NO-GO"}
 
 
 def test_the_funnel_only_narrows(metrics):

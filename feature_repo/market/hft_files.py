@@ -63,7 +63,7 @@ def write_hft(
 def hft_parts(tape: StoredTape | Tape, *, rows: int = PART_ROWS) -> Iterator[np.ndarray]:
     """What ``to_hftbacktest`` gives, in pieces that can be replayed one after the other.
 
-    The tape is cut only where every earlier row is earlier on both clocks, so that no row has to be split over two
+    The tape is cut only where every earlier row is earlier at the exchange too, so that no row has to be split over two
     pieces; where no such place is found in ``rows`` rows the piece grows until there is one.
 
     Raises
@@ -73,17 +73,13 @@ def hft_parts(tape: StoredTape | Tape, *, rows: int = PART_ROWS) -> Iterator[np.
     """
     from .tape import Tape
 
-    ahead = _later_minima(tape, rows)
     held = np.empty(0)
-    some = False
-    for chunk, later in zip(_wanted(tape, rows), ahead, strict=True):
+    for chunk, later in zip(_wanted(tape, rows), _later_minima(tape, rows), strict=True):
         held = np.concatenate([held, chunk]) if len(held) else chunk
         cut = _last_cut(held, later)
         if cut:
             yield to_hftbacktest(Tape(tape.venue, tape.symbol, held[:cut], {}))
-            held, some = held[cut:].copy(), True
-    if len(held) or not some:
-        yield to_hftbacktest(Tape(tape.venue, tape.symbol, held, {}))
+            held = held[cut:].copy()  # nothing after the last piece, behind which all is cut
 
 
 def _wanted(tape: StoredTape | Tape, rows: int, columns: Sequence[str] = EVENT_DTYPE.names) -> Iterator[np.ndarray]:
@@ -116,12 +112,9 @@ def _later_minima(tape: StoredTape | Tape, rows: int) -> list[int]:
 
 
 def _last_cut(events: np.ndarray, later: int) -> int:
-    """Largest i such that rows [0, i) come before rows [i, n) and before ``later`` on both clocks; 0 without one."""
+    """Largest i such that rows [0, i) left the exchange before rows [i, n) and before ``later``; 0 without one."""
     exch = np.minimum(events["exch_ts"], events["local_ts"])
     after = np.minimum(np.minimum.accumulate(exch[::-1])[::-1], later)
     ends = np.append(after[1:], later)  # smallest exchange time from row i + 1 on
-    local = events["local_ts"]
-    # Behind the last row only where nothing follows: the next piece may go on at the same instant.
-    apart = np.append(local[1:] > local[:-1], later == np.iinfo(np.int64).max)
-    good = np.flatnonzero((np.maximum.accumulate(exch) < ends) & apart)
+    good = np.flatnonzero(np.maximum.accumulate(exch) < ends)
     return int(good[-1]) + 1 if len(good) else 0

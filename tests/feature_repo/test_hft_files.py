@@ -48,16 +48,15 @@ def test_the_pieces_one_after_the_other_are_the_whole(seed, rows, monkeypatch):
 
 def test_no_row_is_cut_from_what_overtook_it(monkeypatch):
     # The fifth row left the exchange before the second and came last: there is no place to cut before it.
-    # Of the last two it is not known what follows at the same instant until the tape ends.
     tape = tape_of([10, 20, 30, 40, 15, 60, 70], [11, 21, 31, 41, 51, 61, 71])
     monkeypatch.setattr(Tape, "chunks", lambda self, **_: (self.events[i : i + 1] for i in range(self.rows)))
-    assert [len(np.unique(p["qty"])) for p in hft_parts(tape, rows=1)] == [1, 4, 2]
+    assert [len(np.unique(p["qty"])) for p in hft_parts(tape, rows=1)] == [1, 4, 1, 1]
 
 
 def test_rows_of_one_instant_stay_together(monkeypatch):
     tape = tape_of([10, 10, 10, 20, 30], [11, 11, 11, 21, 31])
     monkeypatch.setattr(Tape, "chunks", lambda self, **_: (self.events[i : i + 1] for i in range(self.rows)))
-    assert [len(p) for p in hft_parts(tape, rows=1)] == [3, 2]
+    assert [len(p) for p in hft_parts(tape, rows=1)] == [3, 1, 1]
 
 
 def test_the_files_say_what_they_span(tmp_path):

@@ -233,7 +233,7 @@ def test_the_schemas_lists_are_the_codes():
     assert shared["sig_type"]["enum"] == [s.name.lower() for s in SigType]
     assert shared["exit"]["enum"] == list(EXITS)
     assert shared["profile"]["enum"] == [*PROFILES, *VARIANTS]
-    assert sorted(sections["run"]["properties"]["venue"]["enum"]) == sorted(FEE_TIERS)
+    assert sections["run"]["properties"]["venue"]["enum"] == list(FEE_TIERS)
     assert list(sections["labels"]["properties"]["outcomes"]["properties"]) == list(OUTCOMES)
     row = sections["funnel"]["items"]["properties"]["rows"]["items"]["properties"]
     assert [k for k in row if k in STAGES] == list(STAGES)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 
-__all__ = ["TCN", "T_MAX", "T_MIN", "TCNConfig"]
+from .window import check_dropout, check_length, check_window
 
-T_MIN, T_MAX = 20, 100
+__all__ = ["TCN", "TCNConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +27,14 @@ class TCNConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if not T_MIN <= self.T <= T_MAX:
-            raise InputError(f"T = {self.T} windows", f"T in [{T_MIN}, {T_MAX}]", "Give another --t")
+        check_length(self.T)
         if self.C < 1 or self.channels < 1 or self.kernel < 1 or not self.dilations:
             raise InputError(
                 f"C = {self.C}, channels = {self.channels}, kernel = {self.kernel}, dilations = {self.dilations}",
                 "positive sizes and at least one dilation",
                 "Correct the net's configuration",
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"dropout = {self.dropout}", "a share in [0, 1)", "Give a smaller dropout")
+        check_dropout(self.dropout)
 
 
 class CausalConv(nn.Module):
@@ -99,12 +96,7 @@ class TCN(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """What each step has gathered: float32 [N, T, C] -> [N, channels, T]; step t depends on steps <= t only."""
-        if not torch.jit.is_tracing() and (x.ndim != 3 or x.shape[1:] != (self.config.T, self.config.C)):
-            raise InputError(
-                f"a window of shape {tuple(x.shape)}",
-                f"[N, T={self.config.T}, C={self.config.C}]",
-                "Rebuild the features or give the matching --t and --c",
-            )
+        check_window(x, self.config.T, self.config.C)
         h = x.unsqueeze(1).permute(0, 3, 1, 2)  # [N, T, C] -> [N, 1, T, C] -> [N, C, 1, T], channels last for free
         return self.blocks(h).squeeze(2)  # [N, channels, 1, T] -> [N, channels, T]
 

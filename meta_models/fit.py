@@ -1,27 +1,33 @@
-"""Everything that is fitted, fitted inside one span: scale, net, out-of-fold logits, stack, calibrator."""
+"""Everything that is fitted, fitted inside one span: scale, nets, their common epoch, stack, calibrator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from torch import nn
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
-from feature_repo.fields import CHANNELS, CTX_NAMES
+from feature_repo.fields import CTX_NAMES
 
-from .calibration import Calibration, Platt, calibrate, fit_platt
+from .calibration import Calibration, calibrate
+from .calibrators import Platt, even_weight, fit_platt
+from .epochs import Epochs, choose_epoch
 from .graph import FusedGraph, SingleNet
-from .lit import FitResult, OptimConfig, fit_net, predict_logit
-from .nets.tcn import TCN, TCNConfig
-from .normalise import Scale, fit_scale
+from .jobs import Fitted, Job, run_jobs
+from .leak import check_channels, check_skill
+from .lit import OptimConfig
+from .members import NetConfig, name_of, nets_of
+from .normalise import Scale, channel_names, fit_scale
+from .predict import predict_logit
+from .shuffled import shuffled_control
 from .splits import InnerPurgedFolds
 
-__all__ = ["MODELS", "FitConfig", "FittedModel", "NotEnoughData", "fit_model"]
-
-MODELS = ("tcn",)
+__all__ = ["FitConfig", "FittedModel", "NotEnoughData", "Span", "fit_model", "finish_span", "plan_span"]
 
 
 class NotEnoughData(InputError):
@@ -34,27 +40,57 @@ class FitConfig:
 
     Attributes
     ----------
-    net : shape of the net
+    nets : shapes of the members, all of one T and C
+    model : its name
     optim : training of one net
-    inner_folds : out-of-fold nets a span
+    inner_folds : out-of-fold nets a span and member
     seed : of everything random
     train_minutes : limit of a whole walk-forward; reached only on a slow machine, and then noted in the result
     folds : of the walk-forward
+    expanding : train on everything before a test block, or (rolling) on as many samples as the first block has
+    workers : fits at a time; None: as many as there are CPUs where that is worth it. No part of the result
     """
 
-    net: TCNConfig = field(default_factory=TCNConfig)
+    nets: tuple[NetConfig, ...] = field(default_factory=lambda: nets_of("tcn"))
+    model: str = "tcn"
     optim: OptimConfig = field(default_factory=OptimConfig)
     inner_folds: int = 3
     seed: int = MODEL.seed
     train_minutes: float = MODEL.train_minutes
     folds: int = MODEL.folds
-    model: str = "tcn"
+    expanding: bool = True
+    workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise InputError(f"model {self.model!r}", f"one of: {', '.join(MODELS)}", "Give one of these names")
+        if len({(net.T, net.C) for net in self.nets}) != 1:
+            raise InputError(
+                f"nets of windows {[(n.T, n.C) for n in self.nets]}", "at least one, all of one T and C", "Give one T"
+            )
         if not self.train_minutes > 0:
             raise InputError(f"train_minutes = {self.train_minutes}", "a positive number", "Allow some training time")
+
+    @classmethod
+    def of(cls, model: str, *, T: int = MODEL.T, C: int = MODEL.C, **others: Any) -> Self:
+        """The members of ``model`` in their default shapes.
+
+        Raises
+        ------
+        InputError
+            When there is no such model, or one of its nets does not take T steps.
+        """
+        return cls(nets=nets_of(model, T, C), model=model, **others)
+
+    @property
+    def T(self) -> int:
+        return self.nets[0].T
+
+    @property
+    def C(self) -> int:
+        return self.nets[0].C
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(name_of(net) for net in self.nets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +99,54 @@ class FittedModel:
 
     Attributes
     ----------
-    platt : the net's own line, for its export without context
+    nets : one a member, in the order of ``config.members``
+    platts : each net's own line, for its export without context
     report : plain numbers for the manifest
     """
 
     config: FitConfig
     scale: Scale
-    net: nn.Module
+    nets: tuple[nn.Module, ...]
     calibration: Calibration
-    platt: Platt
-    report: dict[str, object]
+    platts: tuple[Platt, ...]
+    report: dict[str, Any]
 
     def fused(self) -> FusedGraph:
         """The bundle's graph as a torch module: (x, ctx) -> p [N, 1]."""
-        return FusedGraph(self.scale, self.net, self.calibration.stack, self.calibration.calibrator)
+        return FusedGraph(self.scale, self.nets, self.calibration.stack, self.calibration.calibrator)
 
-    def single(self) -> SingleNet:
-        """The net's own graph as a torch module: x -> p [N, 1]."""
-        return SingleNet(self.scale, self.net, self.platt)
+    def single(self, member: str) -> SingleNet:
+        """One net's own graph as a torch module: x -> p [N, 1]."""
+        i = self.config.members.index(member)
+        return SingleNet(self.scale, self.nets[i], self.platts[i])
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Windows float32 [N, T, C], not normalised -> float64 [N, M], a column a member."""
+        scaled = self.scale(x)
+        return np.column_stack([predict_logit(net, scaled) for net in self.nets])
+
+    def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities float64 [N]."""
+        return self.calibration(self.logits(x), ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A training span before its nets are fitted.
+
+    Attributes
+    ----------
+    rows : int64 [n], the labelled rows of the whole set that it trains on
+    splits : positions in ``rows``: to train on, to predict
+    jobs : a member after the other: its inner nets in the order of ``splits``, then the one of the whole span
+    checks : what the checks before training saw
+    """
+
+    rows: np.ndarray
+    scale: Scale
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
+    jobs: tuple[Job, ...]
+    checks: dict[str, Any]
 
 
 def fit_model(
@@ -93,6 +159,7 @@ def fit_model(
     config: FitConfig,
     *,
     max_seconds: float | None = None,
+    folder: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> FittedModel:
     """Fit the pipeline on the rows given and on nothing else.
@@ -106,77 +173,133 @@ def fit_model(
     t_start, t_end : int64 [N], ns; the span of each sample
     config : FitConfig
     max_seconds : hard stop over all nets of this span; default config.train_minutes
+    folder : where a stopped fit is gone on from, see `meta_models.jobs.run_jobs`
 
     Raises
     ------
     NotEnoughData
         Fewer than MODEL.min_train labels, or MODEL.min_class of one class, in the span or among its purged
         out-of-fold predictions.
+    LeakError
+        Skill that no honest feature or model has.
     InputError
         Values that are not finite, or a window of another shape.
     """
-    report = progress or (lambda _: None)
-    labelled = (y >= 0) & (weight > 0)
-    _enough(y[labelled], "labels in the training span", MODEL.min_train)
-    x, ctx, y, weight, t_start, t_end = (a[labelled] for a in (x, ctx, y, weight, t_start, t_end))
-    _finite_ctx(ctx)
-    scale = fit_scale(x, CHANNELS if x.shape[-1] == len(CHANNELS) else tuple(map(str, range(x.shape[-1]))))
-    folds = InnerPurgedFolds(config.inner_folds, config.optim.gap_ns, config.optim.embargo_ns)
-    splits = [
+    seconds = config.train_minutes * 60 if max_seconds is None else max_seconds
+    span = plan_span(x, ctx, y, weight, t_start, t_end, config, np.arange(len(y)), seconds=seconds)
+    fitted = run_jobs(span.jobs, x, y, weight, config.optim, workers=config.workers, folder=folder, progress=progress)
+    return finish_span(span, fitted, x, ctx, y, weight, t_start, t_end, config)
+
+
+def plan_span(
+    x: np.ndarray,
+    ctx: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    t_start: np.ndarray,
+    t_end: np.ndarray,
+    config: FitConfig,
+    rows: np.ndarray,
+    *,
+    seconds: float,
+) -> Span:
+    """Check the rows of a span, fit its scale and list the fits it needs; arguments and errors as in `fit_model`."""
+    rows = rows[(y[rows] >= 0) & (weight[rows] > 0)]
+    known = y[rows]
+    _enough(known, "labels in the training span", MODEL.min_train)
+    _finite_ctx(ctx[rows])
+    names = channel_names(x.shape[-1])
+    inside = x[rows]
+    scale = fit_scale(inside, names)
+    checks = check_channels(inside, known, weight[rows], names)
+    folds = _folds(config)
+    splits = tuple(
         (train, test)
-        for train, test in folds.split(y, t_start=t_start, t_end=t_end)
-        if np.bincount(y[train], minlength=2).min() >= MODEL.min_class // 2
-    ]
-    held_out = np.sort(np.concatenate([test for _, test in splits])) if splits else np.empty(0, np.int64)
-    _enough(y[held_out], "purged out-of-fold predictions to calibrate on", MODEL.min_train // 2)
+        for train, test in folds.split(known, t_start=t_start[rows], t_end=t_end[rows])
+        if np.bincount(known[train], minlength=2).min() >= MODEL.min_class // 2
+    )
+    held_out = np.concatenate([test for _, test in splits]) if splits else np.empty(0, np.int64)
+    _enough(known[held_out], "purged out-of-fold predictions to calibrate on", MODEL.min_train // 2)
 
-    seconds = (config.train_minutes * 60) if max_seconds is None else max_seconds
-    sizes = [len(train) for train, _ in splits] + [len(y)]
-    done, total = 0, sum(sizes)
-    nets: list[FitResult] = []
-    logit = np.full(len(y), np.nan)
-    for i, rows in enumerate([train for train, _ in splits] + [np.arange(len(y))]):
-        start, share = done / total, sizes[i] / total
-        # The scale is fitted once on the whole span: 24 means and deviations carry nothing of a label.
-        result = fit_net(
-            lambda: TCN(config.net),
-            scale(x[rows]),
-            y[rows],
-            weight[rows],
-            config.optim,
+    parts = [(train, test, False) for train, test in splits] + [(np.arange(len(rows)), held_out[:0], True)]
+    total = len(config.nets) * sum(len(train) for train, _, _ in parts)
+    jobs = tuple(
+        Job(
+            net=net,
+            scale=scale,  # of the whole span: 24 means and deviations carry nothing of a label
+            rows=rows[train],
+            watch=rows[test],
             seed=config.seed + i,
-            max_seconds=seconds * share,
-            progress=lambda f, a=start, b=share: report(a + b * f),
+            keep=whole,
+            max_seconds=seconds * len(train) / total,
         )
-        nets.append(result)
-        if i < len(splits):
-            logit[splits[i][1]] = predict_logit(result.net, scale(x[splits[i][1]]))
-        done += sizes[i]
-        report(done / total)
+        for net in config.nets
+        for i, (train, test, whole) in enumerate(parts)
+    )
+    return Span(rows, scale, splits, jobs, checks)
 
-    oof = (logit[held_out], ctx[held_out], y[held_out], weight[held_out])
+
+def finish_span(
+    span: Span,
+    fitted: Sequence[Fitted],
+    x: np.ndarray,
+    ctx: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    t_start: np.ndarray,
+    t_end: np.ndarray,
+    config: FitConfig,
+) -> FittedModel:
+    """From the fits of a span, in the order of its jobs, to a pipeline; arguments and errors as in `fit_model`."""
+    held_out = np.sort(np.concatenate([test for _, test in span.splits]))
+    place = np.full(len(span.rows), -1)
+    place[held_out] = np.arange(len(held_out))
+    rows = span.rows[held_out]
+    truth, mass, seen = y[rows], weight[rows], ctx[rows]
+    each = len(span.splits) + 1
+    nets: list[nn.Module] = []
+    chosen: list[Epochs] = []
+    logits = np.empty((len(rows), len(config.nets)))
+    for m, net in enumerate(config.nets):
+        *inner, whole = fitted[m * each : (m + 1) * each]
+        shared = min(f.epochs for f in (*inner, whole))
+        watched = np.full((shared, len(rows)), np.nan)
+        for (_, test), one in zip(span.splits, inner, strict=True):
+            watched[:, place[test]] = one.watched[:shared]
+        epochs = (
+            choose_epoch(watched, truth, even_weight(mass)) if config.optim.early_stop else Epochs(shared, shared, ())
+        )
+        logits[:, m] = watched[epochs.chosen - 1]
+        nets.append(whole.net(net, epochs.chosen))
+        chosen.append(epochs)
+
+    times = (t_start[rows], t_end[rows])
+    folds = _folds(config)
     try:
-        calibration = calibrate(*oof, t_start[held_out], t_end[held_out], CTX_NAMES, folds)
+        calibration = calibrate(logits, seen, truth, mass, *times, CTX_NAMES, folds, members=config.members)
     except InputError as error:
         raise NotEnoughData(error.got, error.accepts, error.do) from error
-    platt = fit_platt(oof[0], oof[2], oof[3])
-    return FittedModel(config, scale, nets[-1].net, calibration, platt, _report(y, held_out, nets, calibration))
-
-
-def _report(y: np.ndarray, held_out: np.ndarray, nets: list[FitResult], found: Calibration) -> dict[str, object]:
-    brier = {k: round(v, 6) for k, v in found.brier.items()}
-    gain = abs(found.brier["platt"] - found.brier["isotonic"]) if "platt" in found.brier else None
-    return {
-        "n_train": len(y),
-        "n_target": int(y.sum()),
-        "n_out_of_fold": len(held_out),
-        "epochs": [n.epochs for n in nets],
-        "stopped_by_time": sum(n.stopped_by_time for n in nets),
-        "calibrator": found.chosen,
-        "calibrator_brier": brier,
-        "calibrator_gain": None if gain is None else round(gain, 6),
-        "net_weight_in_stack": round(found.stack.logit_weight, 6),
+    names = channel_names(x.shape[-1])
+    checks = {
+        "channels": span.checks,
+        "skill": check_skill(calibration(logits, seen), x[rows], truth, mass, names),
+        "shuffled": shuffled_control(x[rows], seen, truth, mass, *times, folds, seed=config.seed),
     }
+    report = {
+        "n_train": len(span.rows),
+        "n_target": int(y[span.rows].sum()),
+        "n_out_of_fold": len(held_out),
+        "epochs": {name: [e.chosen, e.planned] for name, e in zip(config.members, chosen, strict=True)},
+        "stopped_by_time": sum(f.stopped_by_time for f in fitted),
+        "ensemble": calibration.report(),
+        "leak": checks,
+    }
+    platts = tuple(fit_platt(column, truth, even_weight(mass)) for column in logits.T)
+    return FittedModel(config, span.scale, tuple(nets), calibration, platts, report)
+
+
+def _folds(config: FitConfig) -> InnerPurgedFolds:
+    return InnerPurgedFolds(config.inner_folds, config.optim.gap_ns, config.optim.embargo_ns)
 
 
 def _enough(y: np.ndarray, what: str, least: int) -> None:

@@ -1,4 +1,4 @@
-"""Lightning wiring, the same for every net: loss, optimiser, schedule, time limit, progress."""
+"""Lightning wiring, the same for every net: loss, optimiser, schedule, time limit, checkpoint, progress."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -15,20 +16,21 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .losses import loss_of
 from .splits import EMBARGO_NS, GAP_NS
+from .watch import Watch
 
-__all__ = ["BinaryLit", "FitResult", "OptimConfig", "class_weights", "epochs_for", "fit_net", "predict_logit"]
+__all__ = ["BinaryLit", "FitResult", "OptimConfig", "class_weights", "epochs_for", "fit_net"]
 
 
 @dataclass(frozen=True, slots=True)
 class OptimConfig:
-    """How one net is trained: a fixed number of steps under one rise and fall of the learning rate.
+    """How one net is trained: a planned number of steps under one rise and fall of the learning rate.
 
-    Nothing stops early. A tail to stop by takes the most recent labels away from the net, and its noise picks the
-    untrained net as readily as the overfitted one: logits of nets on nearly the same rows then differ a hundredfold in
-    scale, and no line fitted on some of them calibrates another.
+    ``early_stop`` does not end a single fit by a tail of its own: that takes the most recent labels away from the net,
+    and the tail's noise picks the untrained net as readily as the overfitted one. All nets of a span are watched on the
+    purged blocks they were not trained on, and stop at one common epoch (``meta_models.fit``).
     The time limit is a stop for a slow machine and no part of the result elsewhere.
     """
 
@@ -38,6 +40,9 @@ class OptimConfig:
     lr: float = 2e-3  # the peak
     rise: float = 0.2  # share of the steps up to it
     weight_decay: float = 1e-2
+    loss: str = "bce"  # or "focal"
+    gamma: float = 1.0  # of the focal loss
+    early_stop: bool = True
     threads: int = 1  # two wait for each other: on a busy machine an epoch then takes 20 x as long
     gap_ns: int = GAP_NS
     embargo_ns: int = EMBARGO_NS
@@ -46,51 +51,70 @@ class OptimConfig:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """One trained net, on the CPU and in eval mode."""
+    """One trained net, on the CPU and in eval mode.
+
+    Attributes
+    ----------
+    epochs : epochs done
+    watched : float32 [epochs, M], logits of the watched rows after each epoch; [epochs, 0] without any
+    states : the weights after each epoch, where they were asked for
+    """
 
     net: nn.Module
     epochs: int
     stopped_by_time: bool
+    watched: np.ndarray
+    states: tuple[dict[str, Tensor], ...] = ()
 
 
 class BinaryLit(L.LightningModule):
-    """Weighted binary cross-entropy on a net that maps x [B, T, C] to a logit [B]."""
+    """Weighted loss on a net that maps x [B, T, C] to a logit [B]."""
 
     def __init__(self, net: nn.Module, optim: OptimConfig) -> None:
         super().__init__()
-        self.net, self.optim = net, optim
+        self.net, self.optim, self.loss = net, optim, loss_of(optim.loss, optim.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # [B, T, C] -> [B]
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         x, y, weight = batch
-        # Weights average 1 over the training rows; dividing by the batch's own sum would undo them in small batches.
-        return (F.binary_cross_entropy_with_logits(self.net(x), y, reduction="none") * weight).mean()
+        return self.loss(self.net(x), y, weight)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[dict[str, object]]]:
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.optim.lr, weight_decay=self.optim.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        # A rise of one step exactly would have no length to divide by.
+        rise = min(max(self.optim.rise, 1.5 / steps), 0.9)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.optim.lr,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.optim.rise,
+            optimizer, max_lr=self.optim.lr, total_steps=steps, pct_start=rise
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 class Batches:
-    """Whole batches cut from tensors: a DataLoader would fetch and stack row by row."""
+    """Whole batches cut from tensors: a DataLoader would fetch and stack row by row.
+
+    The order of an epoch follows from the seed and the epoch's number, so that a fit can go on from any epoch.
+    Lightning tells the number to what it finds as ``sampler``.
+    """
 
     def __init__(self, tensors: tuple[Tensor, ...], size: int, seed: int) -> None:
-        self.tensors, self.size = tensors, size
-        self.generator = torch.Generator().manual_seed(seed)
+        self.tensors, self.size, self.seed, self.epoch = tensors, size, seed, 0
+
+    @property
+    def sampler(self) -> Batches:
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return -(-len(self.tensors[0]) // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        order = torch.randperm(len(self.tensors[0]), generator=self.generator)
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
+        order = torch.randperm(len(self.tensors[0]), generator=generator)
         for rows in order.split(self.size):
             yield tuple(t[rows] for t in self.tensors)
 
@@ -134,6 +158,10 @@ def fit_net(
     *,
     seed: int,
     max_seconds: float,
+    epochs: int | None = None,
+    watch: np.ndarray | None = None,
+    keep: bool = False,
+    checkpoint: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> FitResult:
     """Train one net on rows of one span.
@@ -146,35 +174,37 @@ def fit_net(
     weight : float [N], average uniqueness
     seed : of initial weights, dropout and order
     max_seconds : hard stop after the epoch that reaches it; the net as it is then is returned and marked
+    epochs : planned; default `epochs_for`
+    watch : float32 [M, T, C], normalised rows that are not trained on
+    keep : the weights of each epoch, too
+    checkpoint : written now and then, and gone on from where it is there
     """
     timer = Timer(duration=timedelta(seconds=max_seconds), interval="epoch")
-    callbacks: list[Callback] = [timer]
-    if progress is not None:
-        callbacks.append(_Progress(progress))
     with isolate_rng(), _threads(optim.threads), _silence():
         L.seed_everything(seed, verbose=False)
         lit = BinaryLit(make_net(), optim)
+        batches = Batches(_tensors(x, y, weight), optim.batch, seed)
+        kept = Watch(watch, keep, checkpoint)
+        callbacks: list[Callback] = [timer, kept]
+        if progress is not None:
+            callbacks.append(_Progress(progress))
         trainer = L.Trainer(
             accelerator=optim.accelerator,
             devices=1,
-            max_epochs=epochs_for(len(y), optim),
+            max_epochs=epochs or epochs_for(len(y), optim),
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(lit, Batches(_tensors(x, y, weight), optim.batch, seed))
+        there = checkpoint if checkpoint is not None and checkpoint.is_file() else None
+        trainer.fit(lit, batches, ckpt_path=there, weights_only=True)
         done = trainer.current_epoch
     left = timer.time_remaining()
-    return FitResult(lit.net.cpu().eval().requires_grad_(False), done, left is not None and left <= 0)
-
-
-def predict_logit(net: nn.Module, x: np.ndarray, batch: int = 512) -> np.ndarray:
-    """Logits float64 [N] of normalised windows float32 [N, T, C]."""
-    with torch.inference_mode():
-        parts = [net(torch.from_numpy(x[i : i + batch])).numpy() for i in range(0, len(x), batch)]
-    return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
+    watched = np.stack(kept.logits) if kept.logits else np.empty((done, 0), np.float32)
+    net = lit.net.cpu().eval().requires_grad_(False)
+    return FitResult(net, done, left is not None and left <= 0, watched, tuple(kept.weights))
 
 
 def _tensors(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from meta_models.lit import OptimConfig
 from meta_models.nets.tcn import TCNConfig
 
 SMALL = FitConfig(
-    net=TCNConfig(T=20, C=3, channels=8, dilations=(1, 2), dropout=0.0),
+    nets=(TCNConfig(T=20, C=3, channels=8, dilations=(1, 2), dropout=0.0),),
     optim=OptimConfig(epochs=3, min_steps=1, batch=64, lr=1e-2, accelerator="cpu"),
     inner_folds=2,
     folds=2,

@@ -9,8 +9,8 @@ import pytest
 
 from meta_models.calibration import fit_platt
 from meta_models.fit import fit_model
-from meta_models.lit import OptimConfig, predict_logit
-from meta_models.walk_forward import spans_of
+from meta_models.lit import OptimConfig
+from meta_models.samples import spans_of
 from tests.meta_models.learnable import make
 from tests.meta_models.small_fit import SMALL
 
@@ -29,7 +29,7 @@ def test_probabilities_of_the_deployed_model_are_neither_timid_nor_rash(seed):
     labels = made.labels
     y = labels["y"].astype(int)
     fitted = fit_model(made.x, made.ctx, y, labels["weight"], *spans_of(labels, made.ts_ns, 20), CONFIG)
-    p = fitted.calibration(predict_logit(fitted.net, fitted.scale(fresh.x)), fresh.ctx)
+    p = fitted.predict(fresh.x, fresh.ctx)
     score = np.log(p / (1 - p))
     # Soft targets as two weighted copies of each row: the truth itself, without the luck of a draw.
     twice, hit, share = np.tile(score, 2), np.repeat([1, 0], len(p)), np.r_[fresh.truth, 1 - fresh.truth]

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net, predict_logit
+from meta_models import watch
+from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net
 from meta_models.nets.tcn import TCN, TCNConfig
+from meta_models.predict import predict_logit
 
 pytestmark = pytest.mark.slow
 
@@ -21,10 +23,10 @@ def samples(seed=0):
     return x, (x[:, -3:, 0].mean(axis=1) > 0).astype(np.int64)
 
 
-def train(optim=CPU, *, seed=3, max_seconds=60.0, progress=None):
+def train(optim=CPU, *, seed=3, max_seconds=60.0, **more):
     x, y = samples()
-    net = TCNConfig(T=20, C=3, channels=8, dilations=(1, 2))
-    return fit_net(lambda: TCN(net), x, y, np.ones(N), optim, seed=seed, max_seconds=max_seconds, progress=progress)
+    net = TCNConfig(T=20, C=3, channels=8, dilations=(1, 2), dropout=0.3)
+    return fit_net(lambda: TCN(net), x, y, np.ones(N), optim, seed=seed, max_seconds=max_seconds, **more)
 
 
 def test_class_weights_balance_and_average_one():
@@ -86,3 +88,55 @@ def test_it_learns():
     x, y = samples(1)
     result = train(OptimConfig(epochs=12, batch=32, lr=1e-2, accelerator="cpu"))
     assert ((predict_logit(result.net, x) > 0) == y).mean() > 0.8
+
+
+def test_watched_rows_are_predicted_after_each_epoch_and_change_nothing():
+    x, _ = samples(1)
+    plain, watched = train(), train(watch=x[:50], keep=True)
+    assert plain.watched.shape == (2, 0)
+    assert plain.states == ()
+    assert watched.watched.shape == (2, 50)
+    assert not np.array_equal(watched.watched[0], watched.watched[1])
+    np.testing.assert_array_equal(watched.watched[-1], predict_logit(watched.net, x[:50]).astype(np.float32))
+    for net in (plain.net, watched.net):
+        assert all(torch.equal(v, watched.states[-1][k]) for k, v in net.state_dict().items())
+    assert any(not torch.equal(v, watched.states[0][k]) for k, v in plain.net.state_dict().items())
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_a_fit_that_was_stopped_goes_on_and_ends_with_the_same_bits(after, tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "CHECKPOINT_S", 0.0)
+    six = OptimConfig(epochs=6, min_steps=1, batch=64, accelerator="cpu")
+    x, _ = samples(1)
+    file = tmp_path / "fit.ckpt"
+    done = []
+
+    def kill(fraction):
+        done.append(fraction)
+        if len(done) == after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(six, watch=x[:50], keep=True, checkpoint=file, progress=kill)
+    seen = []
+    went_on = train(six, watch=x[:50], keep=True, checkpoint=file, progress=seen.append)
+    whole = train(six, watch=x[:50], keep=True)
+    assert len(seen) == 6 - after  # the epochs that were done are not done again
+    assert went_on.epochs == 6
+    np.testing.assert_array_equal(went_on.watched, whole.watched)
+    assert all(torch.equal(v, whole.net.state_dict()[k]) for k, v in went_on.net.state_dict().items())
+
+
+def test_a_short_fit_writes_no_checkpoint(tmp_path):
+    train(checkpoint=tmp_path / "fit.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_focal_loss_is_another_fit():
+    focal = OptimConfig(epochs=2, min_steps=1, batch=64, accelerator="cpu", loss="focal", gamma=2.0)
+    x, _ = samples(1)
+    assert not np.allclose(predict_logit(train(focal).net, x), predict_logit(train().net, x))

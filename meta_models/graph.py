@@ -1,13 +1,18 @@
-"""The fused torch module: normaliser, net, stack and calibrator as one function of (x, ctx)."""
+"""The fused torch module: normaliser, nets, stack and calibrator as one function of (x, ctx)."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .calibration import Isotonic, Platt, Stack
+from feature_repo.errors import InputError
+
+from .calibrators import Isotonic, Platt
 from .normalise import Scale
+from .stack import Stack
 
 __all__ = ["FusedGraph", "IsotonicLayer", "PlattLayer", "ScaleLayer", "SingleNet", "StackLayer", "calibrator_layer"]
 
@@ -26,7 +31,7 @@ class ScaleLayer(nn.Module):
 
 
 class StackLayer(nn.Module):
-    """`Stack`: logit [N], ctx [N, 8] -> score [N]."""
+    """`Stack`: logits [N, M], ctx [N, 8] -> score [N]."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -35,8 +40,10 @@ class StackLayer(nn.Module):
         self.register_buffer("logit_weight", _float32(stack.logit_weight))
         self.register_buffer("bias", _float32(stack.bias))
 
-    def forward(self, logit: Tensor, ctx: Tensor) -> Tensor:
-        return self.logit_weight * logit + (self.ctx_scale(ctx) * self.ctx_weight).sum(-1) + self.bias  # [N]
+    def forward(self, logits: Tensor, ctx: Tensor) -> Tensor:
+        # Sums of products, not a matrix product: the same order of additions for a batch of one and of many.
+        nets, context = (logits * self.logit_weight).sum(-1), (self.ctx_scale(ctx) * self.ctx_weight).sum(-1)
+        return nets + context + self.bias  # [N]
 
 
 class PlattLayer(nn.Module):
@@ -78,20 +85,40 @@ def calibrator_layer(calibrator: Platt | Isotonic) -> nn.Module:
 class FusedGraph(nn.Module):
     """Side-aligned raw windows and context to a calibrated probability.
 
-    ``forward``: x float32 [N, T, C], ctx float32 [N, 8] -> p float32 [N, 1].
+    ``forward``: x float32 [N, T, C], ctx float32 [N, 8] -> p float32 [N, 1]. The windows are normalised once; every net
+    sees the same ones. A net to which the stack gives no weight still runs: the graph is what was trained and judged.
+
+    Parameters
+    ----------
+    scale : of the windows' channels
+    nets : M modules, normalised float32 [N, T, C] -> logit [N], in the order of ``stack.logit_weight``
+    stack : of M members
+    calibrator : Platt or Isotonic
+
+    Raises
+    ------
+    InputError
+        When the stack weighs another number of nets.
     """
 
-    def __init__(self, scale: Scale, net: nn.Module, stack: Stack, calibrator: Platt | Isotonic) -> None:
+    def __init__(self, scale: Scale, nets: Sequence[nn.Module], stack: Stack, calibrator: Platt | Isotonic) -> None:
         super().__init__()
+        if len(nets) != len(stack.logit_weight):
+            raise InputError(
+                f"{len(nets)} nets and a stack of {len(stack.logit_weight)}",
+                "as many nets as the stack weighs",
+                "Pass the nets that the stack was fitted on, in its order",
+            )
         self.scale = ScaleLayer(scale)
-        self.net = net
+        self.nets = nn.ModuleList(nets)
         self.stack = StackLayer(stack)
         self.calibrator = calibrator_layer(calibrator)
         self.eval()
 
     def forward(self, x: Tensor, ctx: Tensor) -> Tensor:
-        logit = self.net(self.scale(x))  # [N, T, C] -> [N]
-        return self.calibrator(self.stack(logit, ctx)).unsqueeze(-1)  # [N] -> [N, 1]
+        scaled = self.scale(x)
+        logits = torch.stack([net(scaled) for net in self.nets], dim=-1)  # M x [N, T, C] -> [N, M]
+        return self.calibrator(self.stack(logits, ctx)).unsqueeze(-1)  # [N] -> [N, 1]
 
 
 class SingleNet(nn.Module):

@@ -10,7 +10,8 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, align
 from feature_repo.offline import TrainingSet
 
-from .walk_forward import spans_of
+from .sample_check import check_samples
+from .samples import spans_of
 
 __all__ = ["Dataset", "build_dataset"]
 
@@ -53,7 +54,7 @@ def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *
     ------
     InputError
         Columns of different length, another number of channels, windows shorter than T, a side that is neither, a
-        value that is not finite (the channel is named), or no candidate found at all.
+        candidate that comes twice, no candidate found at all, or what `check_samples` refuses.
     """
     side = np.asarray(side, np.int64)
     n, x = len(labels), training.x
@@ -74,6 +75,12 @@ def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *
     wrong = np.flatnonzero(np.abs(side) != 1)
     if wrong.size:
         raise InputError(f"side {side[wrong[0]]} of candidate {wrong[0]}", "+1 or -1", "Correct the candidates")
+    if repeated := _first_repeated(labels["ts_ns"], side):
+        raise InputError(
+            f"candidate {repeated[1]} of the time and side of candidate {repeated[0]}",
+            "one candidate a time and side",
+            "Drop the repetition",
+        )
     found = np.asarray(training.found, bool)
     if n and not found.any():
         raise InputError(
@@ -82,15 +89,9 @@ def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *
             "Label this tape again: that fills the store",
         )
     x = x[:, -T:]
-    bad = np.flatnonzero(~np.isfinite(x[found]).all(axis=(0, 1)))
-    if bad.size:
-        raise InputError(
-            f"windows with values that are not finite in {', '.join(CHANNELS[c] for c in bad)}",
-            "finite windows",
-            "Build the features again",
-        )
     x = np.where((side > 0)[:, None, None], x, align(x, -1))
     ts_ns = labels["ts_ns"].astype(np.int64)
+    check_samples(x, training.ctx, labels, ts_ns, found, T=T, C=len(CHANNELS))
     t_start, t_end = spans_of(labels, ts_ns, T)
     return Dataset(
         x=np.ascontiguousarray(x, np.float32),
@@ -102,3 +103,10 @@ def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *
         t_end=t_end,
         found=found,
     )
+
+
+def _first_repeated(ts_ns: np.ndarray, side: np.ndarray) -> tuple[int, int] | None:
+    """The earliest candidate that comes again, and where it does."""
+    order = np.lexsort((side, ts_ns))  # stable: of equal ones the first row comes first
+    at = np.flatnonzero((np.diff(ts_ns[order]) == 0) & (np.diff(side[order]) == 0))
+    return (int(order[at[0]]), int(order[at[0] + 1])) if at.size else None

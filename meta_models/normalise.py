@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS
 
-__all__ = ["X_CLIP", "Scale", "fit_scale"]
+__all__ = ["X_CLIP", "Scale", "channel_names", "fit_scale"]
 
 X_CLIP = 8.0
 """Normalised channels are cut here: one crossed book must not own a gradient."""
@@ -26,7 +27,14 @@ class Scale:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """float32 [..., C] -> float32 [..., C]."""
-        return np.clip((values - self.mean) / self.scale, -self.clip, self.clip).astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # a difference beyond float32 is infinite, and cut like any other
+            scaled = (values - self.mean) / self.scale
+        return np.clip(scaled, -self.clip, self.clip).astype(np.float32, copy=False)
+
+
+def channel_names(C: int) -> tuple[str, ...]:
+    """The catalogue's names, or numbers where the windows are of another width."""
+    return CHANNELS if len(CHANNELS) == C else tuple(map(str, range(C)))
 
 
 def fit_scale(values: np.ndarray, names: tuple[str, ...], clip: float = X_CLIP) -> Scale:
@@ -44,9 +52,11 @@ def fit_scale(values: np.ndarray, names: tuple[str, ...], clip: float = X_CLIP) 
     Raises
     ------
     InputError
-        When a channel holds NaN or infinities; the message names it.
+        When there is no row, or a channel holds NaN or infinities; the message names it.
     """
     rows = values.reshape(-1, values.shape[-1])
+    if not len(rows):
+        raise InputError("no row to fit a scale on", "at least one window", "Use a longer recording")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=0))
     if bad.size:
         raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ __all__ = ["EMBARGO_NS", "GAP_NS", "InnerPurgedFolds", "PurgedWalkForward", "sam
 
 GAP_NS = MODEL.gap_s * SECOND_NS
 EMBARGO_NS = MODEL.embargo_s * SECOND_NS
+_FAR_NS = 1 << 62
+"""Times and holes stay within +-146 years of 1970: a border less a hole then never leaves int64."""
 
 
 def sample_spans(t_start: np.ndarray, t_end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,7 +38,7 @@ def sample_spans(t_start: np.ndarray, t_end: np.ndarray) -> tuple[np.ndarray, np
     Raises
     ------
     InputError
-        When the lengths differ, a time is not an integer number of ns, or a span ends before it starts.
+        When the lengths differ, a time is not an integer number of ns within +-2**62, or a span ends before it starts.
     """
     start, end = _as_ns(t_start, "t_start"), _as_ns(t_end, "t_end")
     if start.shape != end.shape:
@@ -53,8 +56,36 @@ def sample_spans(t_start: np.ndarray, t_end: np.ndarray) -> tuple[np.ndarray, np
     return start, end, np.lexsort((end, start))
 
 
+class _TimedSplitter:
+    """What scikit-learn asks of a splitter beside ``split``."""
+
+    __slots__ = ()
+    n_splits: int
+
+    def get_n_splits(
+        self,
+        X: object = None,
+        y: object = None,
+        t_start: object = None,
+        t_end: object = None,
+        groups: object = None,
+    ) -> int:
+        """Number of test blocks; the arguments are those of ``split``, and unused."""
+        return self.n_splits
+
+    def get_metadata_routing(self) -> Any:
+        """With scikit-learn's metadata routing on, ``t_start`` and ``t_end`` reach ``split`` by their names."""
+        # Late: whoever splits without scikit-learn should not wait for it.
+        from sklearn.utils.metadata_routing import MetadataRequest
+
+        request = MetadataRequest(owner=self)
+        for name in ("t_start", "t_end"):
+            request.split.add_request(param=name, alias=True)
+        return request
+
+
 @dataclass(frozen=True, slots=True)
-class PurgedWalkForward:
+class PurgedWalkForward(_TimedSplitter):
     """Train on the past, test on the next block, with a hole between them.
 
     The samples in time order are cut into ``n_splits + 1`` blocks; the first is only ever trained on and takes the
@@ -69,9 +100,16 @@ class PurgedWalkForward:
     gap_ns, embargo_ns : the hole, in ns
     min_train : fewer training samples than this after the purge is an error; 0 lets a fold come out empty
 
+    Notes
+    -----
+    Inside scikit-learn: ``cv=list(splitter.split(X, t_start=..., t_end=...))``, or with metadata routing on
+    ``cross_validate(..., cv=splitter, params={"t_start": ..., "t_end": ...})``. The first block is never tested, so
+    ``cross_val_predict``, which wants a partition, takes `InnerPurgedFolds` only.
+
     References
     ----------
-    Lopez de Prado (2018), Advances in Financial Machine Learning, ch. 7 (purging, embargo) and 12 (walk-forward).
+    Lopez de Prado (2018), Advances in Financial Machine Learning, ch. 7 (purging, embargo) and 12 (walk-forward). There
+    the embargo follows the test block; nothing after it is trained on here, so it widens the hole before it.
     """
 
     n_splits: int = MODEL.folds
@@ -82,10 +120,7 @@ class PurgedWalkForward:
 
     def __post_init__(self) -> None:
         _check_parameters(self.n_splits, 1, self.gap_ns, self.embargo_ns)
-
-    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
-        """Number of test blocks; the arguments are scikit-learn's and unused."""
-        return self.n_splits
+        _check_whole("min_train", self.min_train, 0, "0 lets a fold come out empty")
 
     def split(
         self,
@@ -93,13 +128,14 @@ class PurgedWalkForward:
         y: np.ndarray | None = None,
         t_start: np.ndarray | None = None,
         t_end: np.ndarray | None = None,
+        groups: object = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield ``(train_idx, test_idx)``, int64, in the order of the test blocks.
 
         Parameters
         ----------
         X : anything with a length N (only that is used)
-        y : unused, scikit-learn's
+        y, groups : unused, scikit-learn's
         t_start, t_end : int64 or datetime64 [N], ns UTC
 
         Raises
@@ -132,7 +168,7 @@ class PurgedWalkForward:
 
 
 @dataclass(frozen=True, slots=True)
-class InnerPurgedFolds:
+class InnerPurgedFolds(_TimedSplitter):
     """K consecutive blocks, each predicted from all the others, with the hole on both sides of it.
 
     For out-of-fold predictions inside a training span, where "later" is still the past of the test block outside.
@@ -152,16 +188,13 @@ class InnerPurgedFolds:
     def __post_init__(self) -> None:
         _check_parameters(self.n_splits, 2, self.gap_ns, self.embargo_ns)
 
-    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
-        """Number of blocks; the arguments are scikit-learn's and unused."""
-        return self.n_splits
-
     def split(
         self,
         X: np.ndarray,
         y: np.ndarray | None = None,
         t_start: np.ndarray | None = None,
         t_end: np.ndarray | None = None,
+        groups: object = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield ``(train_idx, test_idx)`` as `PurgedWalkForward.split` does; a training side may come out empty."""
         start, end, order = _order_of(X, t_start, t_end)
@@ -186,7 +219,7 @@ def _order_of(
         raise InputError(
             "a split without times",
             "t_start and t_end of every sample, int64 ns UTC",
-            "Call split(X, y, t_start=..., t_end=...)",
+            "Call split(X, y, t_start=..., t_end=...); in scikit-learn give cv=list(splitter.split(...))",
         )
     start, end, order = sample_spans(t_start, t_end)
     if len(X) != start.size:
@@ -199,18 +232,38 @@ def _as_ns(times: np.ndarray, name: str) -> np.ndarray:
     if times.dtype.kind == "M":
         if np.isnat(times).any():
             raise InputError(f"{name} holds NaT", "a time for every sample", "Drop rows without a time")
-        times = times.astype("datetime64[ns]").astype(np.int64)
+        given, times = times, times.astype("datetime64[ns]")
+        if (times.astype(given.dtype) != given).any():
+            raise InputError(
+                f"{name} of dtype {given.dtype} with times that whole nanoseconds cannot hold",
+                "times from 1678 to 2262",
+                "Check its unit",
+            )
+        times = times.astype(np.int64)
     if times.ndim != 1 or times.dtype.kind not in "iu":
         raise InputError(
             f"{name} of dtype {times.dtype} and {times.ndim} dimensions",
             "a column of int64 ns or datetime64",
             "Convert it first; floats lose nanoseconds",
         )
+    far = np.flatnonzero((times < -_FAR_NS) | (times > _FAR_NS))
+    if far.size:
+        raise InputError(
+            f"{name} of sample {far[0]} is {times[far[0]]}", "ns since 1970, at most 2**62 either way", "Check its unit"
+        )
     return times.astype(np.int64)
 
 
 def _check_parameters(n_splits: int, least: int, gap_ns: int, embargo_ns: int) -> None:
-    if n_splits < least:
-        raise InputError(f"n_splits = {n_splits}", f"an integer >= {least}", "Ask for more folds")
-    if gap_ns < 0 or embargo_ns < 0:
-        raise InputError(f"gap_ns = {gap_ns}, embargo_ns = {embargo_ns}", "values >= 0", "Give non-negative times")
+    _check_whole("n_splits", n_splits, least, "Ask for more folds")
+    _check_whole("gap_ns", gap_ns, 0, "Give non-negative times in ns")
+    _check_whole("embargo_ns", embargo_ns, 0, "Give non-negative times in ns")
+    if gap_ns + embargo_ns > _FAR_NS:
+        raise InputError(
+            f"gap_ns = {gap_ns}, embargo_ns = {embargo_ns}", "at most 2**62 ns together", "Check their unit"
+        )
+
+
+def _check_whole(name: str, value: object, least: int, do: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} = {value!r}", f"an integer >= {least}", do)

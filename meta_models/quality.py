@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from runtime.quality import brier, ece_debiased
+from runtime.quality import brier, brier_parts, ece_debiased, reliability_bins
 
 __all__ = ["auc_pr", "log_loss", "quality"]
 
@@ -39,7 +41,7 @@ def log_loss(p: np.ndarray, y: np.ndarray) -> float:
     return float(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean()) if len(p) else float("nan")
 
 
-def quality(p: np.ndarray, y: np.ndarray) -> dict[str, float | int | None]:
+def quality(p: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """All figures of one set of predictions.
 
     Parameters
@@ -51,8 +53,10 @@ def quality(p: np.ndarray, y: np.ndarray) -> dict[str, float | int | None]:
     -------
     dict
         n, base_rate, auc_pr, brier, brier_base (answering this set's own base rate, which no forecaster knows
-        beforehand), log_loss, ece (15 equal-mass bins, debiased); None where a figure does not exist, so that it can go
-        into JSON as it is.
+        beforehand), log_loss, ece (15 equal-mass bins, debiased); brier_reliability, brier_resolution,
+        brier_uncertainty, brier_within over the same bins (`runtime.quality.brier_parts`): the first less the second
+        plus the other two is brier. None where a figure does not exist, so that it can go into JSON as it is.
+        bins: list of {n, p_mean, y_rate} in ascending order of p, empty without rows.
     """
     p, y = np.asarray(p, float), np.asarray(y, float)
     base = float(y.mean()) if len(y) else float("nan")
@@ -64,4 +68,10 @@ def quality(p: np.ndarray, y: np.ndarray) -> dict[str, float | int | None]:
         "log_loss": log_loss(p, y),
         "ece": ece_debiased(p, y),
     }
-    return {"n": len(y)} | {k: v if np.isfinite(v) else None for k, v in figures.items()}
+    figures |= {f"brier_{name}": part for name, part in brier_parts(p, y)._asdict().items()}
+    bins = reliability_bins(p, y)
+    rows = [
+        {"n": int(n), "p_mean": float(p_mean), "y_rate": float(y_rate)}
+        for n, p_mean, y_rate in zip(bins.n, bins.p_mean, bins.y_rate, strict=True)
+    ]
+    return {"n": len(y)} | {k: v if np.isfinite(v) else None for k, v in figures.items()} | {"bins": rows}

@@ -1,4 +1,4 @@
-"""How good a probability is: Brier score, reliability bins, calibration error. Arrays in, numbers out."""
+"""How good a probability is: Brier score and its parts, reliability bins, calibration error. Arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["ReliabilityBins", "auc_roc", "brier", "ece_debiased", "ece_plain", "reliability_bins"]
+__all__ = [
+    "BrierParts",
+    "ReliabilityBins",
+    "auc_roc",
+    "brier",
+    "brier_parts",
+    "ece_debiased",
+    "ece_plain",
+    "reliability_bins",
+]
 
 DEFAULT_BINS = 15
 
@@ -27,6 +36,24 @@ class ReliabilityBins(NamedTuple):
     y_rate: np.ndarray
     p_low: np.ndarray
     p_high: np.ndarray
+
+
+class BrierParts(NamedTuple):
+    """Brier score = reliability - resolution + uncertainty + within; NaN each without rows.
+
+    Attributes
+    ----------
+    reliability : mean squared gap between a bin's forecast and its frequency, 0 is best
+    resolution : variance of the bins' frequencies, the larger the better
+    uncertainty : variance of y, the score of answering the base rate; no forecast changes it
+    within : what the bins hide, forecast variance less twice the covariance with y inside the bins; below 0 where the
+        forecast still ranks the rows of one bin
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within: float
 
 
 def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +139,33 @@ def reliability_bins(p: np.ndarray, y: np.ndarray, bins: int = DEFAULT_BINS) -> 
         np.add.reduceat(ys, starts) / n,
         ps[starts],
         ps[np.append(starts[1:], len(ps)) - 1],
+    )
+
+
+def brier_parts(p: np.ndarray, y: np.ndarray, bins: int = DEFAULT_BINS) -> BrierParts:
+    """Decomposition of the Brier score over equal-mass bins (Murphy 1973).
+
+    Murphy's three parts add up to the score of the binned forecast, in which each row answers its bin's mean; the
+    fourth is the rest, computed and not left over (Stephenson, Coelho, Jolliffe 2008).
+
+    Parameters
+    ----------
+    p : float [N] in [0, 1]
+    y : [N], 0 or 1
+    bins : largest number of bins, as `reliability_bins`
+    """
+    p, y = _checked(p, y)
+    if len(p) == 0:
+        return BrierParts(*[float("nan")] * 4)
+    b = reliability_bins(p, y, bins)
+    at = np.searchsorted(b.p_low, p, side="right") - 1  # equal forecasts share a bin: the value names it
+    base, share = y.mean(), b.n / len(p)
+    p_rest, y_rest = p - b.p_mean[at], y - b.y_rate[at]
+    return BrierParts(
+        float((share * (b.p_mean - b.y_rate) ** 2).sum()),
+        float((share * (b.y_rate - base) ** 2).sum()),
+        float(base * (1.0 - base)),
+        float((p_rest**2 - 2.0 * p_rest * y_rest).mean()),
     )
 
 

@@ -31,7 +31,7 @@ __all__ = [
     "export_facts",
     "export_fused",
     "export_single",
-    "write_single",
+    "write_graphs",
 ]
 
 OPSET = 17
@@ -64,9 +64,9 @@ def export_fused(fitted: FittedModel, x: np.ndarray, ctx: np.ndarray) -> Exporte
     return _export(fitted.fused(), {"x": x, "ctx": ctx}, FUSED_TOLERANCE)
 
 
-def export_single(fitted: FittedModel, x: np.ndarray) -> Exported:
-    """The net's own graph: input "x" [N, T, C], output "p" [N, 1] through its own Platt line."""
-    return _export(fitted.single(), {"x": x}, SINGLE_TOLERANCE)
+def export_single(fitted: FittedModel, member: str, x: np.ndarray) -> Exported:
+    """One net's own graph: input "x" [N, T, C], output "p" [N, 1] through its own Platt line."""
+    return _export(fitted.single(member), {"x": x}, SINGLE_TOLERANCE)
 
 
 def export_facts(*, symbol: str, venue: str, simulated: bool, model: str, T: int, C: int) -> dict[str, str]:
@@ -82,22 +82,45 @@ def export_facts(*, symbol: str, venue: str, simulated: bool, model: str, T: int
     }
 
 
-def write_single(fitted: FittedModel, x: np.ndarray, path: Path, facts: dict[str, str]) -> Exported:
-    """Write ``path`` (ONNX) and beside it the same graph as TorchScript (.pt), each replaced in one step.
+def write_graphs(
+    fitted: FittedModel, x: np.ndarray, ctx: np.ndarray, path: Path, facts: dict[str, str]
+) -> dict[Path, Exported]:
+    """Write ``path`` (ONNX) and beside it the same graph as TorchScript (.pt); of a stack each of its nets, too.
+
+    A single net takes x alone, through its own Platt line, so that it can be used without a context. A stack's file is
+    the whole pipeline and takes x and ctx, as a bundle's does; its nets lie beside it under their own names.
 
     Parameters
     ----------
-    x : float32 [N, T, C], side-aligned windows to compare on
+    x : float32 [N, T, C], side-aligned windows to compare on, ctx : float32 [N, 8]
     path : ends in .onnx
-    facts : what the files say of themselves (symbol, simulated, ...) beside the order of the channels: the ONNX model's
+    facts : what the files say of themselves (symbol, simulated, ...) beside the order of the columns: the ONNX model's
         metadata, facts.json in the .pt
+
+    Returns
+    -------
+    dict
+        What was written, by the path of the ONNX file; each file is replaced in one step.
     """
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"the export path {path}", "a name that ends in .onnx", "The .pt goes beside it by itself")
-    exported, facts = export_single(fitted, x), facts | column_facts("x")
+    members = fitted.config.members
+    if len(members) == 1:
+        return {path: _write(fitted.single(members[0]), {"x": x}, SINGLE_TOLERANCE, path, facts)}
+    made = {path: _write(fitted.fused(), {"x": x, "ctx": ctx}, FUSED_TOLERANCE, path, facts)}
+    for member in members:
+        own = path.with_name(f"{member}.onnx")
+        made[own] = _write(fitted.single(member), {"x": x}, SINGLE_TOLERANCE, own, facts | {"model": member})
+    return made
+
+
+def _write(
+    module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float, path: Path, facts: dict[str, str]
+) -> Exported:
+    exported, facts = _export(module, inputs, tolerance), facts | column_facts(*inputs)
     with _no_deprecation():
-        traced = torch.jit.trace(fitted.single(), torch.from_numpy(x[:2].copy()))
+        traced = torch.jit.trace(module, tuple(torch.from_numpy(v[:2].copy()) for v in inputs.values()))
     exported = replace(exported, onnx_bytes=_with_facts(exported.onnx_bytes, facts))
     with atomic_path(path) as beside, atomic_path(path.with_suffix(".pt")) as traced_beside, _no_deprecation():
         beside.write_bytes(exported.onnx_bytes)
@@ -152,6 +175,7 @@ def _no_deprecation() -> Iterator[None]:
     # TorchScript is asked for by name; torch would rather write something else.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes are checked where the window comes in
         yield
 
 

@@ -26,24 +26,23 @@ class TrainRequest:
 
     features: Path
     labels: Path
-    export: Path
+    export: Path | None = None
     bundle: Path | None = None
     model: str = "tcn"
     t: int = MODEL.T
     c: int = MODEL.C
     folds: int = MODEL.folds
+    rolling: bool = False
     seed: int = MODEL.seed
     train_minutes: float = MODEL.train_minutes
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What came of it; ``max_abs_diff`` is between ONNX and torch on the training windows."""
+    """What came of it; ``written`` has the largest difference between ONNX and torch by file, on training windows."""
 
     walk_forward: WalkForwardResult
-    onnx: Path
-    torchscript: Path
-    max_abs_diff: float
+    written: dict[Path, float]
     simulated: bool
     symbol: str
     n: int
@@ -62,24 +61,26 @@ def train(request: TrainRequest, *, progress: Callable[[float], None] | None = N
     """
     if request.c != len(CHANNELS):
         raise InputError(f"--c {request.c}", f"{len(CHANNELS)}, the channels of the catalogue", "Leave --c out")
-    if request.export.suffix != ".onnx":
-        raise InputError(f"--export {request.export}", "a name that ends in .onnx", "The .pt goes beside it by itself")
+    target = request.export or Path(f"models/export/{request.model}.onnx")
+    if target.suffix != ".onnx":
+        raise InputError(f"--export {target}", "a name that ends in .onnx", "The .pt goes beside it by itself")
     # Late: the help and a typing error should not wait for torch.
     from feature_repo.offline import candidate_id, training_set
     from feature_repo.table import FeatureTable
 
     from .dataset import build_dataset
-    from .export import export_facts, write_single
+    from .export import export_facts, write_graphs
     from .fit import FitConfig
     from .label_io import labels_from_parquet
-    from .nets.tcn import TCNConfig
     from .walk_forward import Origin, walk_forward
 
-    config = FitConfig(
-        net=TCNConfig(T=request.t, C=request.c),
-        model=request.model,
+    config = FitConfig.of(
+        request.model,
+        T=request.t,
+        C=request.c,
         seed=request.seed,
         folds=request.folds,
+        expanding=not request.rolling,
         train_minutes=request.train_minutes,
     )
     table, file = FeatureTable.load(request.features), labels_from_parquet(request.labels)
@@ -113,12 +114,10 @@ def train(request: TrainRequest, *, progress: Callable[[float], None] | None = N
         T=request.t,
         C=request.c,
     )
-    single = write_single(result.fitted, data.x[labelled], request.export, facts)
+    written = write_graphs(result.fitted, data.x[labelled], data.ctx[labelled], target, facts)
     return TrainResult(
         walk_forward=result,
-        onnx=request.export,
-        torchscript=request.export.with_suffix(".pt"),
-        max_abs_diff=single.max_abs_diff,
+        written={path: exported.max_abs_diff for path, exported in written.items()},
         simulated=file.simulated,
         symbol=file.symbol,
         n=len(data.y),
@@ -151,15 +150,16 @@ def _parse(argv: Sequence[str] | None) -> TrainRequest:
         description="Train a net on the labels of one symbol, walk-forward, and export it as ONNX and TorchScript.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    d = TrainRequest(Path(), Path(), Path())
+    d = TrainRequest(Path(), Path())
     parser.add_argument("--features", type=Path, required=True, help="features folder of the symbol")
     parser.add_argument("--labels", type=Path, required=True, help="labels file (Parquet)")
-    parser.add_argument("--model", default=d.model, help="which net: tcn")
+    parser.add_argument("--model", default=d.model, help="tcn, transformer, lstm, stack (all three) or logistic")
     parser.add_argument("--t", type=int, default=d.t, help="windows of 100 ms that the net sees, 20 to 100")
     parser.add_argument("--c", type=int, default=d.c, help="channels")
-    parser.add_argument("--export", type=Path, default=Path("models/export/tcn.onnx"), help="ONNX file to write")
+    parser.add_argument("--export", type=Path, default=None, help="ONNX file, default: models/export/<model>.onnx")
     parser.add_argument("--bundle", type=Path, default=None, help="also write a bundle to this folder")
     parser.add_argument("--folds", type=int, default=d.folds, help="test blocks of the walk-forward")
+    parser.add_argument("--rolling", action="store_true", help="train on a span of one length, not on all before")
     parser.add_argument("--seed", type=int, default=d.seed)
     parser.add_argument("--train-minutes", type=float, default=d.train_minutes, help="limit of the whole training")
     return TrainRequest(**vars(parser.parse_args(argv)))
@@ -229,7 +229,8 @@ def _show(result: TrainResult, request: TrainRequest, console: Any) -> None:
     console.print(table)
     for note in metrics["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False)
-    console.print(f"{result.onnx} and {result.torchscript}: ONNX and torch differ by {result.max_abs_diff:.1e} at most")
+    for path, diff in result.written.items():
+        console.print(f"{path} and {path.with_suffix('.pt').name}: ONNX and torch differ by {diff:.1e} at most")
     if result.walk_forward.release and request.bundle:
         console.print(str(result.walk_forward.release))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.constants import LABEL, MS_NS, WINDOW_NS
-from feature_repo.errors import InputError
 from feature_repo.instruments import FeeTier
 from runtime.bundle import Manifest, load_bundle, write_bundle
 
-from .baseline import base_rate_p, logistic_p
 from .export import export_fused
-from .fit import FitConfig, FittedModel, NotEnoughData, fit_model
-from .quality import quality
+from .fit import FitConfig, FittedModel, NotEnoughData, Span, finish_span, plan_span
+from .forecasts import Forecasts, for_manifest, importance_rows, notes_of, pooled
+from .jobs import run_jobs, workers_for
+from .sample_check import check_samples
+from .samples import Samples, spans_of
 from .splits import PurgedWalkForward
 
-__all__ = ["FoldResult", "Origin", "WalkForwardResult", "library_versions", "spans_of", "walk_forward"]
+__all__ = ["FoldResult", "Origin", "WalkForwardResult", "library_versions", "walk_forward"]
 
 EMPTY_BUCKETS = "bucket,n\n"
 """Buckets are judged on shadow trades, which come after the fit: until then the table is empty."""
 _PREDICT_ROWS = 1_024
+_FIT_SHARE = 0.9
+"""Of the bar; the rest is predicted, compared and explained."""
 _LIBRARIES = ("numpy", "torch", "lightning", "scikit-learn", "onnx", "onnxruntime")
 
 
@@ -50,7 +53,7 @@ class FoldResult:
     train_idx : rows left after the purge (those without a label among them are not trained on)
     test_idx : rows of the block
     spans : train_start_ns, train_end_ns, test_start_ns, test_end_ns, n_train, n_test
-    metrics : plain numbers: model, logistic, base (figures on the block's labels), fit, max_abs_diff
+    metrics : plain numbers: model, members, baselines (figures on the block's labels), importance, fit, max_abs_diff
     """
 
     k: int
@@ -72,7 +75,7 @@ class WalkForwardResult:
     fold_of : int64 [N], -1 outside the test blocks
     release : the bundle fitted on everything, None where it could not be; `refused` says why
     fitted : the release's torch pipeline, for the single-net export
-    metrics : pooled figures of model, logistic and base, the folds', and what a reader must know (``notes``)
+    metrics : pooled figures of model, members and baselines, the folds', and what a reader must know (``notes``)
     """
 
     folds: list[FoldResult]
@@ -82,28 +85,6 @@ class WalkForwardResult:
     refused: NotEnoughData | None
     fitted: FittedModel | None
     metrics: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    x: np.ndarray
-    ctx: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray
-    t_start: np.ndarray
-    t_end: np.ndarray
-
-    def rows(self, idx: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(a[idx] for a in (self.x, self.ctx, self.y, self.weight, self.t_start, self.t_end))
-
-
-def spans_of(labels: np.ndarray, ts_ns: np.ndarray, T: int) -> tuple[np.ndarray, np.ndarray]:
-    """Time that each sample touches, int64 ns [N] twice: from its first window to the end of its label.
-
-    Rows without a label reach to the horizon: had they had one, it would have been known by then.
-    """
-    end = np.where(labels["y"] >= 0, labels["t_end_ns"], ts_ns + LABEL.horizon_ms * MS_NS)
-    return ts_ns - T * WINDOW_NS, end
 
 
 def library_versions() -> dict[str, str]:
@@ -124,6 +105,9 @@ def walk_forward(
     tag: str = "walk-forward",
     release_folder: Path | None = None,
     buckets_csv: str = EMPTY_BUCKETS,
+    release: bool = True,
+    explain: bool = True,
+    checkpoints: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> WalkForwardResult:
     """Fit, export and predict block after block, then fit the release.
@@ -143,6 +127,9 @@ def walk_forward(
     found : bool [N], False where the store had no window: such rows are neither trained on nor predicted
     tag, release_folder : the release's tag and folder, by default workdir/<tag>
     buckets_csv : goes into each bundle
+    release : whether to fit one on everything
+    explain : whether to fit gradient boosting and to ask what each channel is worth
+    checkpoints : a training that was stopped is gone on from there; emptied at the end
     progress : called with the fraction done
 
     Returns
@@ -154,96 +141,120 @@ def walk_forward(
     ------
     InputError
         Columns that do not belong together, or values that are not finite in rows that were found.
+    LeakError
+        Skill that no honest feature or model has.
     """
-    found = _checked(x, ctx, labels, ts_ns, found, config)
-    t_start, t_end = spans_of(labels, ts_ns, config.net.T)
+    found = check_samples(x, ctx, labels, ts_ns, found, T=config.T, C=config.C)
+    t_start, t_end = spans_of(labels, ts_ns, config.T)
     y = np.where(found, labels["y"], -1).astype(np.int64)
-    samples = _Samples(x, ctx, y, labels["weight"].astype(float), t_start, t_end)
-    splitter = PurgedWalkForward(config.folds, gap_ns=config.optim.gap_ns, embargo_ns=config.optim.embargo_ns)
-    try:
-        splits = list(splitter.split(ts_ns, t_start=t_start, t_end=t_end))
-    except InputError as error:
-        empty = np.empty(0, np.int64)
-        splits, too_few = [(empty, empty)] * config.folds, str(error)
-    else:
-        too_few = None
-    plan = [*(train for train, _ in splits), np.arange(len(ts_ns))]
-    sizes = np.array([max(1, int((y[rows] >= 0).sum())) for rows in plan], float)
-    shares, starts = sizes / sizes.sum(), np.concatenate([[0.0], np.cumsum(sizes) / sizes.sum()])
+    samples = Samples(x, ctx, y, labels["weight"].astype(float), t_start, t_end)
+    splits, too_few = _splits(samples, config)
+    everything = np.argsort(ts_ns, kind="stable")
+    plan = [train for train, _ in splits] + ([everything] if release else [])
+    tell = progress or (lambda _: None)
+    fits = _fit_all(samples, plan, config, too_few, checkpoints, lambda done: tell(_FIT_SHARE * done))
 
-    def part(i: int) -> tuple[float, Callable[[float], None]]:
-        report = progress or (lambda _: None)
-        return config.train_minutes * 60 * shares[i], lambda f: report(starts[i] + shares[i] * f)
-
-    p_test, p_logistic, p_base = (np.full(len(ts_ns), np.nan) for _ in range(3))
+    p_test = np.full(len(ts_ns), np.nan)
     fold_of = np.full(len(ts_ns), -1, np.int64)
+    judged = Forecasts.none(len(ts_ns), config.members, boosting=explain)
     folds: list[FoldResult] = []
     for k, (train, test) in enumerate(splits):
         fold_of[test] = k
-        spans = _spans(samples, train, test)
-        seconds, report = part(k)
-        try:
-            if too_few:
-                raise NotEnoughData(
-                    f"{len(ts_ns)} candidates", f"at least {config.folds + 1}", "Use a longer recording"
-                )
-            fitted = fit_model(*samples.rows(train), config, max_seconds=seconds, progress=report)
-        except NotEnoughData as error:
-            folds.append(FoldResult(k, None, str(error), train, test, spans, {}))
-            report(1.0)
+        spans, fitted = _spans(samples, train, test), fits[k]
+        if isinstance(fitted, NotEnoughData):
+            folds.append(FoldResult(k, None, str(fitted), train, test, spans, {}))
             continue
         fold_tag = f"{tag}-fold{k}"
         path, diff = _write(
             fitted, samples, train, Path(workdir) / fold_tag, fold_tag, origin, [spans], {}, buckets_csv
         )
-        asked = test[found[test]]
+        asked, used = test[found[test]], train[y[train] >= 0]
         p_test[asked] = _predict(path, x[asked], ctx[asked])
-        used = train[y[train] >= 0]
-        p_logistic[asked] = logistic_p(x[used], ctx[used], y[used], samples.weight[used], x[asked], ctx[asked])
-        p_base[asked] = base_rate_p(y[used], samples.weight[used], len(asked))
-        figures = _figures(y, test, p_test, p_logistic, p_base) | {"fit": fitted.report, "max_abs_diff": diff}
+        judged.fill(p_test[asked], fitted, samples, used, asked)
+        figures = judged.figures(y, asked) | {"fit": fitted.report, "max_abs_diff": diff}
+        if explain:
+            figures["importance"] = importance_rows(fitted, samples, used, asked)
         folds.append(FoldResult(k, path, None, train, test, spans, figures))
-        report(1.0)
+        tell(_FIT_SHARE + (1.0 - _FIT_SHARE) * (k + 1) / len(plan))
 
-    metrics = _pooled(y, folds, p_test, p_logistic, p_base)
-    everything = np.argsort(ts_ns, kind="stable")
-    seconds, report = part(len(splits))
-    fitted, release, refused = None, None, None
-    try:
-        fitted = fit_model(*samples.rows(everything), config, max_seconds=seconds, progress=report)
-    except NotEnoughData as error:
-        refused = error
-    else:
+    metrics = pooled(y, folds, judged, config.model)
+    fitted, path, refused = None, None, None
+    if release and isinstance(fits[-1], NotEnoughData):
+        refused = fits[-1]
+    elif release:
+        fitted = fits[-1]
         spans = [{"role": "release"} | _spans(samples, everything, everything[:0])]
         spans += [{"role": f"fold {f.k}"} | f.spans for f in folds if f.bundle_path is not None]
         folder = release_folder or Path(workdir) / tag
-        release, _ = _write(fitted, samples, everything, folder, tag, origin, spans, metrics, buckets_csv)
-        if fitted.report["stopped_by_time"]:
-            metrics["notes"].append(_late("the release"))
-    if progress:
-        progress(1.0)
-    return WalkForwardResult(folds, p_test, fold_of, release, refused, fitted, metrics)
+        path, _ = _write(fitted, samples, everything, folder, tag, origin, spans, for_manifest(metrics), buckets_csv)
+        metrics["notes"] += notes_of("the release", fitted.report)
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    tell(1.0)
+    return WalkForwardResult(folds, p_test, fold_of, path, refused, fitted, metrics)
 
 
-def _checked(
-    x: np.ndarray, ctx: np.ndarray, labels: np.ndarray, ts_ns: np.ndarray, found: np.ndarray | None, config: FitConfig
-) -> np.ndarray:
-    n, shape = len(ts_ns), (config.net.T, config.net.C)
-    found = np.ones(n, bool) if found is None else np.asarray(found, bool)
-    if {len(a) for a in (x, ctx, labels, found)} != {n} or x.shape[1:] != shape:
-        raise InputError(
-            f"windows {x.shape}, context {ctx.shape}, {len(labels)} labels and {n} times",
-            f"windows [N, {shape[0]}, {shape[1]}] and as many of each",
-            "Build them with meta_models.dataset.build_dataset",
+def _splits(samples: Samples, config: FitConfig) -> tuple[list[tuple[np.ndarray, np.ndarray]], NotEnoughData | None]:
+    """The folds, or empty ones and why."""
+    splitter = PurgedWalkForward(
+        config.folds, config.expanding, gap_ns=config.optim.gap_ns, embargo_ns=config.optim.embargo_ns
+    )
+    n = len(samples.y)
+    if n <= config.folds:
+        empty = np.empty(0, np.int64)
+        return [(empty, empty)] * config.folds, NotEnoughData(
+            f"{n} candidates", f"at least {config.folds + 1}", "Use a longer recording"
         )
-    if not (np.isfinite(x[found]).all() and np.isfinite(ctx[found]).all()):
-        raise InputError("windows or contexts that are not finite", "finite values", "Mark such rows as not found")
-    return found
+    return list(splitter.split(samples.y, t_start=samples.t_start, t_end=samples.t_end)), None
+
+
+def _fit_all(
+    samples: Samples,
+    plan: list[np.ndarray],
+    config: FitConfig,
+    too_few: NotEnoughData | None,
+    checkpoints: Path | None,
+    progress: Callable[[float], None],
+) -> list[FittedModel | NotEnoughData]:
+    """Of each span its pipeline, or why there is none. The fits of all spans share the processes."""
+    columns = (samples.x, samples.ctx, samples.y, samples.weight, samples.t_start, samples.t_end)
+    sizes = np.array([max(1, int((samples.y[rows] >= 0).sum())) for rows in plan], float)
+    seconds = config.train_minutes * 60 * workers_for(config.workers, config.optim) * sizes / sizes.sum()
+    spans: list[Span | NotEnoughData] = []
+    for rows, limit in zip(plan, seconds, strict=True):
+        try:
+            spans.append(too_few or plan_span(*columns, config, rows, seconds=limit))
+        except NotEnoughData as error:
+            spans.append(error)
+    jobs = [job for span in spans if isinstance(span, Span) for job in span.jobs]
+    fitted = iter(
+        run_jobs(
+            jobs,
+            samples.x,
+            samples.y,
+            samples.weight,
+            config.optim,
+            workers=config.workers,
+            folder=checkpoints,
+            progress=progress,
+        )
+    )
+    out: list[FittedModel | NotEnoughData] = []
+    for span in spans:
+        if isinstance(span, NotEnoughData):
+            out.append(span)
+            continue
+        own = [next(fitted) for _ in span.jobs]
+        try:
+            out.append(finish_span(span, own, *columns, config))
+        except NotEnoughData as error:
+            out.append(error)
+    return out
 
 
 def _write(
     fitted: FittedModel,
-    samples: _Samples,
+    samples: Samples,
     rows: np.ndarray,
     folder: Path,
     tag: str,
@@ -261,8 +272,8 @@ def _write(
         simulated=origin.simulated,
         model=fitted.config.model,
         fee_tier=origin.fee,
-        T=fitted.config.net.T,
-        C=fitted.config.net.C,
+        T=fitted.config.T,
+        C=fitted.config.C,
         spans=spans,
         metrics=metrics | {"fit": fitted.report, "onnx_max_abs_diff": exported.max_abs_diff},
         versions=library_versions(),
@@ -279,7 +290,7 @@ def _predict(path: Path, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
     return np.concatenate(parts).astype(float) if parts else np.empty(0)
 
 
-def _spans(samples: _Samples, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
+def _spans(samples: Samples, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
     used = train[samples.y[train] >= 0]
     out: dict[str, Any] = {"n_train": len(used), "n_test": len(test)}
     for name, rows in (("train", used), ("test", test)):
@@ -287,26 +298,3 @@ def _spans(samples: _Samples, train: np.ndarray, test: np.ndarray) -> dict[str, 
             out[f"{name}_start_ns"] = int(samples.t_start[rows].min())
             out[f"{name}_end_ns"] = int(samples.t_end[rows].max())
     return out
-
-
-def _figures(y: np.ndarray, rows: np.ndarray, *probabilities: np.ndarray) -> dict[str, Any]:
-    judged = rows[(y[rows] >= 0) & np.isfinite(probabilities[0][rows])]
-    return {
-        name: quality(p[judged], y[judged])
-        for name, p in zip(("model", "logistic", "base"), probabilities, strict=True)
-    }
-
-
-def _late(what: str) -> str:
-    return f"training of {what} ran into its time limit: its probabilities depend on this machine's speed"
-
-
-def _pooled(y: np.ndarray, folds: list[FoldResult], *probabilities: np.ndarray) -> dict[str, Any]:
-    out = _figures(y, np.arange(len(y)), *probabilities)
-    notes = [f"fold {f.k} has no model: {f.reason}" for f in folds if f.reason]
-    notes += [_late(f"fold {f.k}") for f in folds if f.metrics and f.metrics["fit"]["stopped_by_time"]]
-    model, logistic = out["model"]["brier"], out["logistic"]["brier"]
-    if model is not None and not model < min(logistic, out["base"]["brier"]):
-        better = "the logistic baseline" if logistic <= out["base"]["brier"] else "the base rate"
-        notes.insert(0, f"out of sample the net does not beat {better} (Brier score)")
-    return out | {"folds": [{"k": f.k, "reason": f.reason} | f.spans | f.metrics for f in folds], "notes": notes}

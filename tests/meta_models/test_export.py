@@ -18,7 +18,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
 from meta_models import export
 from meta_models.calibration import Isotonic
-from meta_models.export import export_fused, export_single, write_single
+from meta_models.export import export_fused, export_single, write_graphs
 from meta_models.fit import FitConfig, NotEnoughData, fit_model
 from meta_models.walk_forward import spans_of
 from tests.meta_models.learnable import make
@@ -66,9 +66,8 @@ def test_fused_graph_equals_torch_alone_and_in_company(made, fitted):
 
 def test_fused_graph_equals_the_numpy_pipeline(made, fitted):
     with torch.inference_mode():
-        logit = fitted.net(torch.from_numpy(fitted.scale(made.x))).numpy()
         p = fitted.fused()(torch.from_numpy(made.x), torch.from_numpy(made.ctx)).numpy()[:, 0]
-    assert np.abs(fitted.calibration(logit, made.ctx) - p).max() < 1e-5
+    assert np.abs(fitted.predict(made.x, made.ctx) - p).max() < 1e-5
 
 
 @pytest.mark.parametrize("knots", [1, 2, 64])
@@ -93,7 +92,7 @@ def test_both_inputs_matter(made, fitted):
 
 def test_single_net_as_onnx_and_torchscript(made, fitted, tmp_path):
     facts = {"symbol": "TEST", "simulated": "true"}
-    exported = write_single(fitted, made.x, tmp_path / "out" / "tcn.onnx", facts)
+    (exported,) = write_graphs(fitted, made.x, made.ctx, tmp_path / "out" / "tcn.onnx", facts).values()
     print(f"largest difference, single: {exported.max_abs_diff:.1e}")
     assert exported.max_abs_diff <= 1e-6
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["tcn.onnx", "tcn.pt"]
@@ -113,13 +112,13 @@ def test_torchscript_is_written_without_a_word_about_its_age(made, fitted, tmp_p
     before = list(warnings.filters)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        write_single(fitted, made.x, tmp_path / "tcn.onnx", {})
+        write_graphs(fitted, made.x, made.ctx, tmp_path / "tcn.onnx", {})
     assert [str(w.message) for w in said if "jit" in str(w.message)] == []
     assert warnings.filters == before  # silenced there and nowhere else
 
 
 def test_bytes_depend_on_the_fit_and_not_on_the_windows_compared(made, fitted):
-    assert export_single(fitted, made.x).onnx_bytes == export_single(fitted, made.x[:3]).onnx_bytes
+    assert export_single(fitted, "tcn", made.x).onnx_bytes == export_single(fitted, "tcn", made.x[:3]).onnx_bytes
 
 
 def test_a_graph_that_differs_is_not_written(made, fitted, tmp_path, monkeypatch):
@@ -129,23 +128,24 @@ def test_a_graph_that_differs_is_not_written(made, fitted, tmp_path, monkeypatch
 
     monkeypatch.setattr(export.ort, "InferenceSession", Lying)
     with pytest.raises(InputError, match="differs from torch by"):
-        write_single(fitted, made.x, tmp_path / "tcn.onnx", {})
+        write_graphs(fitted, made.x, made.ctx, tmp_path / "tcn.onnx", {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_names_and_no_windows_are_refused(made, fitted, tmp_path):
     with pytest.raises(InputError, match=r"\.onnx"):
-        write_single(fitted, made.x, tmp_path / "tcn.bin", {})
+        write_graphs(fitted, made.x, made.ctx, tmp_path / "tcn.bin", {})
     with pytest.raises(InputError, match="no window"):
-        export_single(fitted, made.x[:0])
+        export_single(fitted, "tcn", made.x[:0])
 
 
 def test_manifest_numbers_are_plain(fitted):
     json.dump(fitted.report, io.StringIO(), allow_nan=False)
-    assert fitted.report["calibrator"] in ("platt", "isotonic")
-    assert fitted.report["calibrator_gain"] == pytest.approx(
-        abs(fitted.report["calibrator_brier"]["platt"] - fitted.report["calibrator_brier"]["isotonic"]), abs=2e-6
-    )
+    chosen = fitted.report["ensemble"]
+    name = f"{chosen['combiner']}+{chosen['chosen']}"
+    assert chosen["gain"].keys() == chosen["brier"].keys() - {name}
+    for other, gain in chosen["gain"].items():
+        assert gain == pytest.approx(chosen["brier"][other] - chosen["brier"][name], abs=2e-6)
 
 
 def test_same_seed_same_bytes(made):
@@ -179,6 +179,6 @@ def test_values_that_are_not_finite_are_named(made):
         fit(broken)
 
 
-def test_only_known_nets():
-    with pytest.raises(InputError, match="one of: tcn"):
-        FitConfig(model="mlp")
+def test_only_known_models():
+    with pytest.raises(InputError, match="one of: logistic, tcn, transformer, lstm, stack"):
+        FitConfig.of("mlp")

@@ -111,8 +111,9 @@ def refused(code, files, tmp_path, capsys, *more):
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        (("--model", "lstm"), "one of: tcn"),
+        (("--model", "mlp"), "one of: logistic, tcn"),
         (("--t", "19"), "[20, 100]"),
+        (("--model", "stack"), "T = 20"),
         (("--c", "23"), "24"),
         (("--t", "64"), "stored windows of 20 rows"),
         (("--features", "/nowhere"), "/nowhere"),

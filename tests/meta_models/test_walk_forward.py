@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from feature_repo.errors import InputError
+from feature_repo.fields import CHANNELS
 from feature_repo.instruments import FeeTier
+from meta_models import jobs
+from meta_models.leak import LeakError
 from meta_models.quality import auc_pr
 from meta_models.walk_forward import Origin, walk_forward
 from runtime.bundle import load_bundle
@@ -17,10 +21,11 @@ from tests.meta_models.learnable import make
 from tests.meta_models.small_fit import SMALL
 
 pytestmark = pytest.mark.slow
+walk_forward_module = sys.modules[walk_forward.__module__]
 
 ORIGIN = Origin("ETHUSDT-SIM", "simulated", True, FeeTier("regular", 2.0, 5.0))
 # Bundles are for the catalogue's 24 channels and windows of 20 to 100.
-CONFIG = replace(SMALL, net=replace(SMALL.net, C=24))
+CONFIG = replace(SMALL, nets=(replace(SMALL.nets[0], C=24),))
 ONE_FOLD = replace(CONFIG, folds=1, optim=replace(CONFIG.optim, epochs=1))
 
 
@@ -84,15 +89,24 @@ def test_it_learns_what_is_there(made, result):
     assert pooled["auc_pr"] == pytest.approx(auc_pr(result.p_test[judged], y))
     assert pooled["n"] == judged.sum()
     assert pooled["brier"] < result.metrics["base"]["brier"]
-    assert set(result.metrics) == {"model", "logistic", "base", "folds", "notes"}
+    assert pooled["brier"] < result.metrics["base"]["brier"]
+    assert result.metrics.keys() == {
+        "model_name", "model", "members", "logistic", "boosting", "base", "beats_logistic", "folds", "notes"
+    }  # fmt: skip
+    fold = result.metrics["folds"][0]
+    assert {row["channel"] for row in fold["importance"]} == set(CHANNELS)
+    best = max(fold["importance"], key=lambda row: row["permutation"])
+    assert best["channel"] == CHANNELS[0]
+    assert fold["fit"]["leak"]["shuffled"]["no_skill"] is False
 
 
 def test_release_is_a_bundle_that_carries_the_figures(result):
     manifest = load_bundle(result.release).manifest
     assert manifest.tag == "t1"
     assert [s.get("role") for s in manifest.spans] == ["release", "fold 0", "fold 1"]
-    assert manifest.metrics["model"] == result.metrics["model"]
-    assert manifest.metrics["fit"]["calibrator_brier"].keys() == {"platt", "isotonic", "base"}
+    assert manifest.metrics["model"] == {k: v for k, v in result.metrics["model"].items() if k != "bins"}
+    assert "importance" not in manifest.metrics["folds"][0]  # a manifest is read before every start of a gate
+    assert manifest.metrics["fit"]["ensemble"]["chosen"] in ("platt", "isotonic")
     assert {"python", "torch", "lightning", "onnxruntime"} <= manifest.versions.keys()
     json.dumps(result.metrics, allow_nan=False)
 
@@ -165,15 +179,10 @@ def test_next_to_nothing_gives_no_model_and_no_numbers(n, tmp_path):
     assert "Expected at least" in str(result.refused)
     assert [f.bundle_path for f in result.folds] == [None, None]
     assert np.isnan(result.p_test).all()
-    assert result.metrics["model"] == {
-        "n": 0,
-        "base_rate": None,
-        "auc_pr": None,
-        "brier": None,
-        "brier_base": None,
-        "log_loss": None,
-        "ece": None,
-    }
+    figures = result.metrics["model"]
+    assert (figures.pop("n"), figures.pop("bins")) == (0, [])
+    assert set(figures.values()) == {None}
+    assert result.metrics["beats_logistic"] is None
     assert seen[-1] == 1.0
     assert list(tmp_path.iterdir()) == []
 
@@ -194,3 +203,80 @@ def test_columns_that_do_not_fit_are_refused(made, tmp_path):
     broken.x[3, 0, 0] = np.nan
     with pytest.raises(InputError, match="not finite"):
         run(broken, tmp_path)
+
+
+def test_without_release_and_explanations_the_folds_are_the_same(small, tmp_path):
+    made, result = small
+    bare = run(made, tmp_path, ONE_FOLD, release=False, explain=False)
+    np.testing.assert_array_equal(bare.p_test, result.p_test)
+    assert (bare.release, bare.fitted, bare.refused) == (None, None, None)
+    assert "boosting" not in bare.metrics
+    assert "importance" not in bare.metrics["folds"][0]
+
+
+def test_a_training_that_was_stopped_goes_on_where_it_was(small, tmp_path, monkeypatch):
+    made, result = small
+    fits, fit_net = [], jobs.fit_net
+
+    class KilledError(Exception):
+        pass
+
+    def third_fails(*args, **kw):
+        fits.append(1)
+        if len(fits) == 3:
+            raise KilledError
+        return fit_net(*args, **kw)
+
+    monkeypatch.setattr(jobs, "fit_net", third_fails)
+    place = tmp_path / "checkpoints"
+    with pytest.raises(KilledError):
+        run(made, tmp_path, ONE_FOLD, checkpoints=place)
+    assert len(list(place.glob("*.pt"))) == 2
+    again = run(made, tmp_path, ONE_FOLD, checkpoints=place)
+    assert len(fits) == 3 + 4  # six fits (two inner nets and one, twice), two of them were there
+    np.testing.assert_array_equal(again.p_test, result.p_test)
+    assert not place.exists()
+
+
+def test_checkpoints_of_other_data_are_not_taken_up(small, tmp_path, monkeypatch):
+    made, result = small
+    place = tmp_path / "checkpoints"
+    monkeypatch.setattr(walk_forward_module.shutil, "rmtree", lambda *a, **k: None)
+    run(made, tmp_path / "a", ONE_FOLD, checkpoints=place)
+    other = made_with_gaps(500, seed=1)
+    kept = run(other, tmp_path / "b", ONE_FOLD, checkpoints=place)
+    fresh = run(other, tmp_path / "c", ONE_FOLD)
+    np.testing.assert_array_equal(kept.p_test, fresh.p_test)
+    assert not np.array_equal(kept.p_test, result.p_test, equal_nan=True)
+
+
+def test_two_processes_give_the_same_bits_as_one(small, tmp_path):
+    made, result = small
+    two = run(made, tmp_path, replace(ONE_FOLD, workers=2))
+    np.testing.assert_array_equal(two.p_test, result.p_test)
+    for name in ("model.onnx", "buckets.csv"):
+        assert (two.release / name).read_bytes() == (result.release / name).read_bytes()
+
+
+def test_rolling_trains_on_no_more_than_the_first_block(tmp_path):
+    result = run(made_with_gaps(900), tmp_path, replace(CONFIG, expanding=False), release=False, explain=False)
+    sizes = [len(f.train_idx) for f in result.folds]
+    assert max(sizes) <= 300
+    assert result.folds[1].spans["train_start_ns"] > result.folds[0].spans["train_start_ns"]
+
+
+def test_shuffled_labels_are_told(tmp_path):
+    made = made_with_gaps(600)
+    rng = np.random.default_rng(5)
+    known = made.labels["y"] >= 0
+    made.labels["y"][known] = rng.permutation(made.labels["y"][known])
+    notes = run(made, tmp_path, ONE_FOLD, release=False, explain=False).metrics["notes"]
+    assert any("fold 0" in note and "no better than shuffled labels" in note for note in notes)
+
+
+def test_a_channel_that_knows_the_future_stops_the_training(tmp_path):
+    made = made_with_gaps(600)
+    made.x[:, -1, 7] = made.labels["y"] + np.random.default_rng(0).normal(0, 0.3, 600)
+    with pytest.raises(LeakError, match=CHANNELS[7]):
+        run(made, tmp_path, ONE_FOLD)
+    assert list(tmp_path.iterdir()) == []

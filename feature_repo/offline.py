@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from .constants import MODEL, WINDOW_NS
 from .errors import InputError
-from .fields import CHANNELS, CTX_NAMES
+from .fields import CATALOGUE_HASH, CHANNELS, CTX_NAMES
 from .market_row import pack_market
-from .partitions import day_name, day_of, files_of, staged
+from .partitions import day_name, day_of, files_of, prune, staged
 from .store import APPLY, REPO_DIR, SERVICE, StoreError, config_file, feast_root, open_store
 from .table import FeatureTable
 
@@ -37,6 +37,7 @@ _VIEWS = ("microwindow", "window_sequence", "candidate_context")
 _TIME = pa.timestamp("us", tz="UTC")  # nanoseconds fail in DuckDB; t_k is a multiple of 100 ms, so nothing is lost
 _WINDOWS_A_GROUP = 512  # 3 MB of sequences
 _ROWS_A_GROUP = 65_536
+_CATALOGUE = "catalogue"
 _REFILL = "Run `make shadow`, or `ofi-meta train`: both write the store before they train"
 
 
@@ -76,7 +77,8 @@ def write_store(
     neither a window nor a context: :func:`training_set` reports it as not found. Every UTC day on which the table has a
     row is replaced whole in all three views, so that nothing of an earlier run over it remains; other days and symbols
     stay. The store's key is the symbol alone: rows of the same symbol on another venue, or of a simulation beside real
-    ones, would be taken for it, so all days of the symbol go when the table is of another origin than they are.
+    ones, would be taken for it, so all days of the symbol go when the table is of another origin than they are. The
+    same holds for days of another field catalogue: a window in the store is numbers without names.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ def write_store(
     asked = _Asked([candidate_ids[i] for i in order], ts_ns[order], ctx[order])
     row_days, asked_days = day_of(table.t_ns), day_of(asked.ts_ns)
     days = np.unique(row_days).tolist()
-    marks = {"venue": table.venue, "simulated": str(table.simulated).lower()}
+    marks = {"venue": table.venue, "simulated": str(table.simulated).lower(), _CATALOGUE: CATALOGUE_HASH}
     try:
         with staged(table.symbol, _VIEWS, days, marks) as folder:
             for n, day in enumerate(days):
@@ -161,7 +163,8 @@ def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -
     InputError
         When the arguments do not fit each other.
     StoreError
-        When the registry or a source is missing or unreadable, or the stored windows have no common shape.
+        When the registry or a source is missing or unreadable, a file that is asked was written with another field
+        catalogue (other channels, or another order of them), or the stored windows have no common shape.
     """
     import duckdb
     import pandas as pd
@@ -183,6 +186,7 @@ def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -
         }
     )
     try:
+        _of_this_catalogue(symbol, ts_ns)
         service = store.get_feature_service(SERVICE)
         answer = store.get_historical_features(entity_df=entities, features=service).to_arrow()
     except FeastObjectNotFoundException as error:
@@ -194,6 +198,18 @@ def training_set(symbol: str, candidate_ids: Sequence[str], ts_ns: np.ndarray) -
             f"the sources in {feast_root()} cannot be read ({str(error).splitlines()[0]})", "Parquet files", _REFILL
         ) from error
     return _unpack(answer, ts_ns)
+
+
+def _of_this_catalogue(symbol: str, ts_ns: np.ndarray) -> None:
+    for view in ("window_sequence", "candidate_context"):
+        for file in prune(files_of(feast_root() / view / symbol), first_ns=ts_ns, last_ns=ts_ns):
+            found = (pq.read_schema(file).metadata or {}).get(_CATALOGUE.encode(), b"none").decode()
+            if found != CATALOGUE_HASH:
+                raise StoreError(
+                    f"{file} was written with field catalogue {found[:12]}",
+                    f"catalogue {CATALOGUE_HASH[:12]}: windows are numbers without the names of their channels",
+                    _REFILL,
+                )
 
 
 def apply_definitions() -> None:

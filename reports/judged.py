@@ -12,6 +12,7 @@ from .calibration_report import CalibrationReport
 from .funnel import rejection
 from .kpis import MIN_JUDGED, Kpi, KpiContext, kpis
 from .latency import latency_stats
+from .overfitting import Overfitting
 from .records import EXITS, JUDGED_EXIT, ArmInput
 from .statistics import PairedDifference
 from .verdict import Headline
@@ -38,12 +39,13 @@ class Judging:
     ----------
     latency : (profile, model) -> rows with ``sig_type``, ``asked``, ``e2e_us``
     n_trials : strategies tried so far, earlier runs included; the arms of this run are counted anyway
+    pbo : by fee tier
     """
 
     calibration: CalibrationReport
     latency: Mapping[tuple[str, bool], np.ndarray]
     n_trials: int
-    pbo: float | None
+    pbo: Mapping[str, Overfitting]
     seed: int
     draws: int
 
@@ -82,7 +84,7 @@ def judge_arms(
         # At a tier that the matrix has too, the trials are the matrix's: its verdict and the ladder's must agree.
         peers = [a for a in arms if a.fee.name == arm.fee.name] or [a for a in ladder if a.fee.name == arm.fee.name]
         sharpes = [s.ir_trade.value for a in peers for s in stats[id(a)].values() if s.trades >= MIN_JUDGED]
-        context = KpiContext(judging.calibration, sharpes, tried, judging.pbo)
+        context = KpiContext(judging.calibration, sharpes, tried, judging.pbo.get(arm.fee.name))
         rejected, latency = rejection(arm), latency_stats(judging.latency.get((arm.profile, arm.model)))
         judged[id(arm)] = JudgedArm(
             arm,

@@ -15,6 +15,7 @@ from runtime.candidate import SigType
 from .arm_stats import ExitStats
 from .calibration_report import MIN_CALIBRATION, CalibrationReport
 from .funnel import Rejection
+from .overfitting import Overfitting
 from .statistics import deflated_sharpe
 
 __all__ = ["MIN_JUDGED", "REJECTION_BANDS", "Kpi", "KpiContext", "kpi_text", "kpis"]
@@ -64,13 +65,13 @@ class KpiContext:
     ----------
     trial_sharpes : mean / std a trade of the strategies tried at the same fees, with enough trades to mean anything
     n_trials : how many were tried in all, counted by the caller; never below the known ones
-    pbo : probability of backtest overfitting, None where it was not computed
+    pbo : of the strategies at the same fees, None where it was not computed
     """
 
     calibration: CalibrationReport
     trial_sharpes: Sequence[float] = ()
     n_trials: int = 0
-    pbo: float | None = None
+    pbo: Overfitting | None = None
 
 
 def kpi_text(key: str, threshold: str, value: float | None) -> str:
@@ -231,8 +232,11 @@ def _dsr_kpi(stats: ExitStats, context: KpiContext) -> Kpi:
     return Kpi(**{**kpi.__dict__, "note": kpi.note or f"{tried} trials counted"})
 
 
-def _pbo_kpi(pbo: float | None) -> Kpi:
+def _pbo_kpi(pbo: Overfitting | None) -> Kpi:
     title, threshold = "probability of backtest overfitting", f"<= {PBO_MAX}"
     if pbo is None:
-        return Kpi("pbo", title, "N/A", float("nan"), threshold, 0, "not computed by this version")
-    return _kpi("pbo", title, pbo <= PBO_MAX, pbo, threshold, 1, 0)
+        return Kpi("pbo", title, "N/A", float("nan"), threshold, 0, "not computed")
+    if pbo.reason_na:
+        return Kpi("pbo", title, "N/A", float("nan"), threshold, pbo.n_blocks, pbo.reason_na)
+    note = f"{pbo.n_strategies} strategies of this fee tier, {pbo.n_blocks} blocks of {JUDGE.block_s // 60} min"
+    return Kpi("pbo", title, "PASS" if pbo.value <= PBO_MAX else "FAIL", pbo.value, threshold, pbo.n_blocks, note)

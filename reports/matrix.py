@@ -11,6 +11,7 @@ from feature_repo.constants import JUDGE
 
 from .buckets import BucketEdges, BucketRow, bucket_rows
 from .calibration_report import CalibrationReport, calibration_report
+from .fold_results import fold_rows
 from .judged import JudgedArm, Judging, headline, judge_arms, pairs_of
 from .latency import latency_rows
 from .matrix_rows import (
@@ -25,8 +26,10 @@ from .matrix_rows import (
     run_dict,
 )
 from .records import JUDGED_EXIT, ArmInput, CalibrationInput, RunFacts, candidate_facts
+from .selection import overfitting_by_tier, selection_dict
 from .sensitivity import SensitivityPoint, sensitivity_rows
 from .tiers import tier_rows
+from .training_rows import training_dict, unbeaten_line
 from .transfer import Judged, transfer_rows
 from .verdict import verdict
 
@@ -44,7 +47,7 @@ __all__ = [
     "plain",
 ]
 
-SCHEMA = "ofi-meta/metrics/2"
+SCHEMA = "ofi-meta/metrics/3"
 HEADLINE_PROFILE = "B"
 BANNER = "SIMULATED DATA with a planted edge: says nothing about a real market"
 _SENSITIVITY_NOTE = "each point moves one knob and leaves everything else as in the run"
@@ -81,7 +84,8 @@ def build_report(
     calibration: CalibrationInput | None = None,
     edges: BucketEdges | None = None,
     n_trials: int = 0,
-    pbo: float | None = None,
+    training: Mapping | None = None,
+    fold_of: np.ndarray | None = None,
     transfer: Sequence[Judged] = (),
     seed: int = 7,
     draws: int = JUDGE.bootstrap_draws,
@@ -99,15 +103,16 @@ def build_report(
     calibration : out-of-sample forecasts of all candidates, None when no model was trained
     edges : bucket edges fitted on training data; None: buckets know signal type and session only
     n_trials : strategies tried so far, earlier runs included; the arms of this run are counted anyway
-    pbo : probability of backtest overfitting, where it was computed
+    training : metrics of the walk-forward, None when no model was trained
+    fold_of : int [N], fold of each row of the decisions, negative outside any
     transfer : of a simulated tape, the model on this mechanism and on the other
     progress : gets the fraction done
 
     Raises
     ------
     ValueError
-        When two arms share a name, the ladder holds another profile, or arms that are compared did not judge the same
-        candidates.
+        When two arms share a name, the ladder holds another profile, arms that are compared did not judge the same
+        candidates, or ``fold_of`` does not belong to the decisions.
     """
     _one_of_a_name(arms)
     _one_of_a_name(ladder)
@@ -118,17 +123,20 @@ def build_report(
     if not told.n and calibration is None:
         told = _say_why(told, arms)
     timed = latency or {}
-    judging = Judging(told, timed, n_trials, pbo, seed, draws)
-    judged, steps, tried = judge_arms(arms, ladder, judging, lambda done: tell(0.8 * done))
+    overfitting = overfitting_by_tier(arms, ladder)
+    judging = Judging(told, timed, n_trials, overfitting, seed, draws)
+    judged, steps, tried = judge_arms(arms, ladder, judging, lambda done: tell(0.7 * done))
     pairs = pairs_of(judged, seed, draws)
     ladder_pairs = pairs | pairs_of([s for s in steps if (s.arm.fee.name, s.arm.profile) not in pairs], seed, draws)
-    tell(0.95)
+    tell(0.8)
     heads = [
         headline(j, pairs)
         for j in judged
         if j.arm.profile == HEADLINE_PROFILE and j.arm.model and facts.fee_tier_given in (None, j.arm.fee.name)
     ]
-    decision = verdict(facts, heads)
+    learned = training_dict(training)
+    unbeaten = unbeaten_line(learned)
+    decision = verdict(facts, heads, unbeaten)
     rows = tuple(
         row
         for j in judged
@@ -158,13 +166,16 @@ def build_report(
             for (fee, profile), both in pairs.items()
             for e, d in both.items()
         ],
-        "tiers": tier_rows(steps, ladder_pairs, facts),
+        "tiers": tier_rows(steps, ladder_pairs, facts, unbeaten),
         "sensitivity": {
             "note": _SENSITIVITY_NOTE if sensitivity else "not computed",
             "points": sensitivity_rows(sensitivity),
         },
         "calibration": told.to_dict(),
         "transfer": transfer_rows(transfer, draws=draws, seed=seed),
+        "training": learned,
+        "fold_results": fold_rows(arms, fold_of, seed=seed, draws=draws),
+        "selection": selection_dict(arms, overfitting, tried, draws=draws, seed=seed),
         "buckets": bucket_summary(rows),
         "measured": {
             "reproducible": False,

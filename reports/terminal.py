@@ -11,7 +11,22 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .console import wide_console
-from .tables import Table, arm_key, arm_name, funnel_totals, kpi_table, matrix_table, model_table, tier_summary
+from .records import JUDGED_EXIT
+from .tables import (
+    Table,
+    arm_key,
+    arm_name,
+    fold_summary,
+    funnel_totals,
+    kpi_table,
+    matrix_table,
+    member_table,
+    model_table,
+    no_model_reason,
+    selection_table,
+    tier_summary,
+)
+from .training_rows import unbeaten_line
 from .transfer import transfer_table
 
 __all__ = ["print_report", "shown_arms", "with_counterpart"]
@@ -36,7 +51,9 @@ def with_counterpart(key: dict[str, object]) -> list[dict[str, object]]:
 
 
 def print_report(metrics: Mapping, console: Console | None = None) -> None:
-    """Print banner, matrix, model against none, fee tiers, funnel, KPIs and verdict; the page shows the rest.
+    """Print banner, matrix, model against none, folds, fee tiers, funnel, KPIs and verdict; the page shows the rest.
+
+    Where no net beats the logistic baseline, that is said before the first table.
 
     Parameters
     ----------
@@ -49,15 +66,21 @@ def print_report(metrics: Mapping, console: Console | None = None) -> None:
 
     if metrics["banner"]:
         console.print(Panel(Text(metrics["banner"], "bold black on yellow", justify="center"), style="yellow"))
+    if unbeaten := unbeaten_line(metrics.get("training")):
+        console.print(Text(unbeaten, "bold red"))
     for exit_ in ("label", "runner"):
         show(matrix_table(metrics, exit_))
     show(model_table(metrics))
     if (transfer := transfer_table(metrics)).rows:
         show(transfer)
+    show(fold_summary(metrics))
+    if not no_model_reason(metrics):
+        show(member_table(metrics))
     show(tier_summary(metrics))
     show(funnel_totals(metrics))
     for key in shown_arms(metrics):
         show(kpi_table(metrics, key))
+    show(selection_table(metrics, (JUDGED_EXIT,)))
     for note in metrics["run"]["notes"]:
         console.print(Text(f"Note: {note}", "dim"))
     console.print(_verdict(metrics))

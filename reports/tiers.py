@@ -13,7 +13,9 @@ from .verdict import verdict
 __all__ = ["tier_rows"]
 
 
-def tier_rows(ladder: Sequence[JudgedArm], pairs: Pairs, facts: RunFacts) -> list[dict[str, object]]:
+def tier_rows(
+    ladder: Sequence[JudgedArm], pairs: Pairs, facts: RunFacts, unbeaten: str = ""
+) -> list[dict[str, object]]:
     """One row an arm of the ladder, for metrics.json; net bps, trades and IR of days are of the judged exit.
 
     The verdict is the one that the run would give had that tier been named: a reader finds the own tier here.
@@ -21,13 +23,14 @@ def tier_rows(ladder: Sequence[JudgedArm], pairs: Pairs, facts: RunFacts) -> lis
     Parameters
     ----------
     pairs : model minus no model by (fee tier, profile)
+    unbeaten : the sentence that no net beats the logistic baseline; empty when one does
     """
-    return [_row(judged, pairs, facts) for judged in ladder]
+    return [_row(judged, pairs, facts, unbeaten) for judged in ladder]
 
 
-def _row(judged: JudgedArm, pairs: Pairs, facts: RunFacts) -> dict[str, object]:
+def _row(judged: JudgedArm, pairs: Pairs, facts: RunFacts, unbeaten: str) -> dict[str, object]:
     arm, stats = judged.arm, judged.stats.get(JUDGED_EXIT)
-    given = verdict(replace(facts, fee_tier_given=arm.fee.name), [headline(judged, pairs)])
+    given = verdict(replace(facts, fee_tier_given=arm.fee.name), [headline(judged, pairs)], unbeaten)
     return {
         "fee_tier": arm.fee.name,
         "maker_bps": arm.fee.maker_bps,

@@ -60,13 +60,17 @@ def big_tick_note(facts: RunFacts) -> str:
     return f"The tick is {tick}: {100 * share:.1f} % of labels are time-outs."
 
 
-def verdict(facts: RunFacts, headlines: Sequence[Headline]) -> Verdict:
+def verdict(facts: RunFacts, headlines: Sequence[Headline], unbeaten: str = "") -> Verdict:
     """Judge the headline arms.
 
     GO needs real data, a fee tier that was named, every KPI of every headline arm at PASS (N/A blocks), and a model
     that beats no model with either exit: the lower bounds of the difference and of its own net mean above 0.
+
+    Parameters
+    ----------
+    unbeaten : the sentence that no net beats the logistic baseline, the first reason; empty when one does
     """
-    reasons: list[str] = []
+    reasons: list[str] = [unbeaten] if unbeaten else []
     if facts.simulated:
         reasons.append("The data is simulated with a planted edge: it says nothing about a real market.")
     if facts.fee_tier_given is None:

@@ -14,6 +14,8 @@ from .pictures import (
     draw_buckets,
     draw_calibration,
     draw_equity,
+    draw_folds,
+    draw_importance,
     draw_latency,
     draw_rejections,
     draw_sensitivity,
@@ -48,6 +50,8 @@ def write_reports(report: Report, out: Path) -> dict[str, Path]:
         "rejections": draw_rejections(metrics, out / "rejections.png"),
         "bucket_ir": draw_buckets(report.buckets, out / "bucket_ir.png", simulated=simulated, fee_tier=named),
         "calibration": draw_calibration(report.calibration, out / "calibration.png", simulated=simulated),
+        "folds": draw_folds(metrics, out / "folds.png"),
+        "importance": draw_importance(metrics, out / "importance.png"),
         "sensitivity": draw_sensitivity(metrics, out / "sensitivity.png"),
         "latency": draw_latency(metrics, out / "latency.png"),
     }

@@ -18,7 +18,7 @@ from feature_repo.constants import JUDGE
 from reports.buckets import BucketRow
 from runtime.candidate import SigType
 
-from .canvas import GREY, INK, new_figure, save, sentence_figure, write_in
+from .canvas import GREY, INK, ink_on, new_figure, save, sentence_figure, write_in
 
 __all__ = ["bucket_figure", "draw_buckets"]
 
@@ -100,7 +100,7 @@ def _panel(ax: Axes, rows: Sequence[BucketRow], lines: Sequence[tuple[int, str]]
         if _enough(row):
             face = colours.to_rgba(row.ir_trade)
             ax.add_patch(Rectangle((x, y), 1, 1, facecolor=face, edgecolor="white", linewidth=1.0))
-            ink = "white" if _luminance(face) < 0.45 else INK
+            ink = ink_on(face)
             ax.text(x + 0.5, y + 0.36, f"{row.ir_trade:+.2f}", ha="center", va="center", fontsize=7, color=ink)
             ax.text(x + 0.5, y + 0.74, f"{row.n:,}", ha="center", va="center", fontsize=6, color=ink)
         else:
@@ -146,7 +146,3 @@ def _below(ax: Axes, x: float, points: float, text: str, size: float) -> None:
         text, (x, 0.0), xycoords=("data", "axes fraction"), xytext=(0, points), textcoords="offset points",
         ha="center", va="top", fontsize=size, color=INK,
     )  # fmt: skip
-
-
-def _luminance(rgba: tuple[float, ...]) -> float:
-    return 0.2126 * rgba[0] + 0.7152 * rgba[1] + 0.0722 * rgba[2]

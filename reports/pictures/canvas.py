@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ __all__ = [
     "INK",
     "PROFILE_COLOUR",
     "dress",
+    "ink_on",
     "new_figure",
     "save",
     "sentence_figure",
@@ -44,6 +46,11 @@ def dress(*axes: Axes) -> None:
         ax.set_axisbelow(True)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
+
+
+def ink_on(rgba: Sequence[float]) -> str:
+    """The colour of a text that can be read on the given ground."""
+    return "white" if 0.2126 * rgba[0] + 0.7152 * rgba[1] + 0.0722 * rgba[2] < 0.45 else INK
 
 
 def sentence_figure(sentence: str, width: float = 9.0, height: float = 2.4) -> Figure:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from reports.buckets import BucketRow
 from reports.funnel import STAGES
+from tests.reports.make_training import START, TIERS, bounds, fold_result, selection_dict, training_dict
 
 TYPES = ("momentum", "divergence", "liquidation", "reclaim", "reversion")
-TIERS = (("regular", 2.0, 5.0), ("vip9", 0.0, 1.7))
 PROFILES = ("A", "B", "C", "C6")
 LADDER = (("regular", 2.0, 5.0), ("vip1", 1.6, 4.0), ("vip5", 0.8, 2.7), ("vip9", 0.0, 1.7))
 KPI_KEYS = (
@@ -14,16 +14,6 @@ KPI_KEYS = (
     "handover", "ece", "dsr", "pbo",
 )  # fmt: skip
 BANNER = "SIMULATED DATA with a planted edge: says nothing about a real market"
-START = 1_767_571_200 * 1_000_000_000
-
-
-def bounds(value, half=1.5):
-    """An interval as metrics.json has it; ``half`` None: no bounds."""
-    return {
-        "value": value,
-        "low": None if half is None else round(value - half, 6),
-        "high": None if half is None else round(value + half, 6),
-    }
 
 
 def type_dict(sig, k=0, trades=120):
@@ -158,7 +148,7 @@ def metrics(*, simulated=True, arms=None, **more):
     run = [a for a in arms if not a["na"]]
     keys = [{name: a[name] for name in ("fee_tier", "profile", "model")} for a in run]
     return {
-        "schema": "ofi-meta/metrics/2",
+        "schema": "ofi-meta/metrics/3",
         "simulated": simulated,
         "banner": BANNER if simulated else None,
         "verdict": {
@@ -194,6 +184,12 @@ def metrics(*, simulated=True, arms=None, **more):
             "ece": None, "ece_plain": None, "bins": [], "histogram": [0] * 20, "by_type": [],
         },
         "transfer": [],
+        "training": training_dict(),
+        "fold_results": [
+            fold_result(fold, tier, model, exit_)
+            for tier in TIERS for model in (False, True) for exit_ in ("label", "runner") for fold in range(3)
+        ],
+        "selection": selection_dict(),
         "buckets": {"file": "buckets.csv", "rows": 60, "buckets": 50, "with_enough_trades": 12, "positive": 3},
         "measured": {
             "reproducible": False, "note": "depends on the machine", "stage_s": {"tape": 1.25, "shadow matrix": 30.5},
@@ -208,8 +204,11 @@ def metrics(*, simulated=True, arms=None, **more):
 
 
 def without_new_sections():
-    """What a run writes that computed no ladder, no sensitivity and timed nothing."""
-    bare = metrics(tiers=[], sensitivity={"note": "", "points": []})
+    """What a run writes that computed no ladder, no sensitivity, trained no model and timed nothing."""
+    bare = metrics(
+        tiers=[], sensitivity={"note": "", "points": []}, training=None, fold_results=[],
+        selection=selection_dict(reason="too short"),
+    )  # fmt: skip
     bare["measured"]["latency"] = []
     bare["measured"]["kpis"] = []
     return bare
@@ -218,7 +217,10 @@ def without_new_sections():
 def nothing_was_run():
     """No arm could be run."""
     arms = [arm_dict(TIERS[0], "B", m, na="no labels: 3 of 200 needed") for m in (False, True)]
-    bare = metrics(arms=arms, model_vs_none=[], tiers=[], sensitivity={"note": "", "points": []})
+    bare = metrics(
+        arms=arms, model_vs_none=[], tiers=[], sensitivity={"note": "", "points": []}, training=None, fold_results=[],
+        selection={"pbo": [], "spa": [], "trials": 0},
+    )  # fmt: skip
     bare["measured"]["latency"] = []
     return bare
 

@@ -10,6 +10,7 @@ from reports.calibration_report import calibration_report
 from reports.funnel import rejection
 from reports.kpis import KpiContext, kpi_text, kpis
 from reports.latency import latency_stats
+from reports.overfitting import Overfitting
 from reports.records import CalibrationInput
 from runtime.candidate import SigType
 from runtime.decision import Reason
@@ -99,7 +100,9 @@ def test_all_pass():
     a = arm(d, np.tile([10.0, 11.0, 10.0, 11.0, -5.0, -5.0], 250), model=True)
     y = np.concatenate([np.tile([0, 0, 0, 0, 1], 100), np.tile([1, 1, 1, 1, 0], 100)])
     good = calibration_report(CalibrationInput(np.repeat([0.2, 0.8], 500), y, np.zeros(1000)))
-    got = _kpis(a, context=KpiContext(good, [0.1, 0.12], 5, pbo=0.1), e2e=e2e_rows([2.0] * 100))
+    got = _kpis(
+        a, context=KpiContext(good, [0.1, 0.12], 5, pbo=Overfitting(0.1, 8, 90, 12_870)), e2e=e2e_rows([2.0] * 100)
+    )
     assert {k.status for k in got.values()} == {"PASS"}, [k for k in got.values() if k.status != "PASS"]
     assert got["rejection"].value == pytest.approx(900 / 1500)
     assert got["win_rate_divergence"].n == 300
@@ -141,7 +144,7 @@ def test_failures_are_told_apart_from_what_is_missing():
     }
     assert got["ir_day"].note == "1 of at least 20 needed"
     assert got["ece"].note == "no model in this arm"
-    assert got["pbo"].note == "not computed by this version"
+    assert got["pbo"].note == "not computed"
     assert got["payoff_momentum"].value == 0.5
 
 
@@ -241,3 +244,19 @@ def test_text_in_the_unit_of_the_threshold():
     assert kpi_text("trades", ">= 500", 1234.0) == "1,234"
     assert kpi_text("e2e_p95", "", 1.234) == "1.23 ms"
     assert kpi_text("dsr", ">= 0.95", float("nan")) == "-"
+
+
+@pytest.mark.parametrize(("value", "status"), [(0.2, "PASS"), (0.2001, "FAIL")])
+def test_pbo_is_judged_at_a_fifth_and_says_what_it_is_of(value, status):
+    context = KpiContext(calibration_report(None), pbo=Overfitting(value, 16, 108, 12_870))
+    got = _kpis(arm(decisions([Reason.ALLOW] * 40), NET), context=context)["pbo"]
+    assert (got.status, got.value, got.n) == (status, value, 108)
+    assert got.note == "16 strategies of this fee tier, 108 blocks of 10 min"
+
+
+def test_pbo_that_could_not_be_computed_says_why():
+    context = KpiContext(
+        calibration_report(None), pbo=Overfitting(float("nan"), 1, 30, 0, "30 blocks of time, 64 needed")
+    )
+    got = _kpis(arm(decisions([Reason.ALLOW] * 40), NET), context=context)["pbo"]
+    assert (got.status, got.note, got.n) == ("N/A", "30 blocks of time, 64 needed", 30)

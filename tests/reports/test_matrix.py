@@ -19,6 +19,7 @@ from reports.terminal import print_report, shown_arms
 from reports.write import write_reports
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, VIP9, arm, decisions, e2e_rows, rich_world, run_facts
+from tests.reports.make_training import walked
 
 NO_MODEL = "no model: 137 labelled candidates in the first training span, 200 needed"
 
@@ -61,7 +62,8 @@ def test_sections(full):
     assert m["schema"] == SCHEMA
     assert list(m) == [
         "schema", "simulated", "banner", "verdict", "run", "labels", "matrix", "funnel", "kpis", "model_vs_none",
-        "tiers", "sensitivity", "calibration", "transfer", "buckets", "measured",
+        "tiers", "sensitivity", "calibration", "transfer", "training", "fold_results", "selection", "buckets",
+        "measured",
     ]  # fmt: skip
     assert len(m["matrix"]) == len(m["funnel"]) == 12
     assert len(m["kpis"]) == 24
@@ -69,6 +71,36 @@ def test_sections(full):
     assert m["verdict"]["headline"] == ["regular B model", "vip9 B model"]
     assert m["run"]["trials"] == 12
     assert m["measured"]["reproducible"] is False
+    assert m["training"] is None
+    assert m["fold_results"] == []
+    assert m["selection"]["trials"] == m["run"]["trials"]
+
+
+def test_the_pbo_of_an_arm_is_that_of_its_fee_tier(full):
+    rows = {r["fee_tier"]: r for r in full.metrics["selection"]["pbo"]}
+    assert list(rows) == ["regular", "vip9"]
+    for section in full.metrics["kpis"]:
+        kpi = next(k for k in section["rows"] if k["key"] == "pbo")
+        row = rows[section["fee_tier"]]
+        assert (kpi["value"], kpi["n"], kpi["status"]) == (row["value"], row["n_blocks"], "PASS")
+        assert row["n_strategies"] == 12
+
+
+def test_an_unbeaten_baseline_is_the_first_reason_of_every_verdict():
+    arms, *_ = rich_world(300, profiles="B")
+    fold_of = np.arange(300) // 100
+
+    def build(beats):
+        given = run_facts(simulated=True)
+        return build_report(arms, given, ladder=arms, training=walked(beats=beats), fold_of=fold_of, draws=20).metrics
+
+    behind, ahead = build(False), build(True)
+    assert behind["verdict"]["reasons"][0] == behind["training"]["first_line"]
+    assert behind["verdict"]["reasons"][0].startswith("Out of sample no net beats the logistic baseline (Brier 0.2405)")
+    assert {t["reasons"][0] for t in behind["tiers"]} == {behind["training"]["first_line"]}
+    assert ahead["verdict"]["reasons"] == behind["verdict"]["reasons"][1:]
+    assert {r["fold"] for r in ahead["fold_results"]} == {0, 1, 2}
+    assert len(ahead["fold_results"]) == 3 * 2 * len(arms)
 
 
 def test_the_matrix_agrees_with_the_arms_it_was_made_from(full):
@@ -194,7 +226,7 @@ def test_terminal_names_every_arm_whatever_the_width(full, width):
 def test_files(which, request, tmp_path):
     report = request.getfixturevalue(which)
     files = write_reports(report, tmp_path / "out")
-    pictures = ("bucket_ir", "calibration", "equity", "latency", "rejections", "sensitivity")
+    pictures = ("bucket_ir", "calibration", "equity", "folds", "importance", "latency", "rejections", "sensitivity")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "buckets.csv", "index.html", "metrics.json", *(f"{name}.png" for name in pictures),
     }  # fmt: skip
@@ -233,7 +265,7 @@ def test_simulated_pictures_differ_from_real_ones(full, tmp_path):
 def test_a_failed_write_leaves_the_old_file(empty, tmp_path, monkeypatch):
     files = write_reports(empty, tmp_path)
     before = files["page"].read_bytes()
-    monkeypatch.setattr(page, "_facts", lambda _: 1 / 0)
+    monkeypatch.setattr(page, "_verdict", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_reports(empty, tmp_path)
     assert files["page"].read_bytes() == before

@@ -8,15 +8,19 @@ from html.parser import HTMLParser
 import pytest
 
 from reports.page import page_html, write_page
-from tests.reports import make_metrics
+from tests.reports import make_metrics, make_training
 
 SECTIONS = [
-    "Matrix", "Equity", "Model against no model", "Fee tiers", "Costs", "Stress", "Sensitivity",
-    "Funnel and rejections", "By signal", "KPIs", "Buckets", "Calibration", "Run", "Measured here, not reproducible",
+    "Matrix", "Equity", "Model against no model", "Folds", "Members and baselines", "Calibration and ensemble",
+    "What the model looks at", "Leak checks", "Is it luck?", "Fee tiers", "Costs", "Stress", "Sensitivity",
+    "Funnel and rejections", "By signal", "KPIs", "Buckets", "Run", "Measured here, not reproducible",
 ]  # fmt: skip
 PICTURES = {
-    name: name.encode() for name in ("equity", "rejections", "bucket_ir", "calibration", "sensitivity", "latency")
-}
+    name: name.encode()
+    for name in (
+        "equity", "rejections", "bucket_ir", "calibration", "folds", "importance", "sensitivity", "latency",
+    )
+}  # fmt: skip
 HOSTILE = '<script>alert("x")</script><img src=http://evil/x onerror=alert(1)>'
 
 
@@ -81,8 +85,30 @@ def test_the_tables_of_the_contract_are_there(full):
                   "IR and verdict at each fee tier", "Rejection rate by reason", "Decisions by reason",
                   "By signal: regular B model, runner exit", "By signal: regular B no model, label exit",
                   "Funnel by signal: vip9 B model", "KPIs: vip9 B model", "End-to-end latency", "Every point",
+                  "Model and baselines by fold", "The model's Brier score taken apart", "Result by fold, runner exit",
+                  "All folds, best Brier score first", "Brier score, out of fold", "Rise of the Brier score",
+                  "Leak checks, area under the ROC curve", "Luck of selection",
                   "vip5: NO-GO, 2 against it"):  # fmt: skip
         assert title in captions, title
+
+
+def test_that_no_net_beats_the_logistic_baseline_stands_above_every_other_reason():
+    lost = make_training.training_dict(beats=False)
+    alone = make_metrics.metrics(training=lost)
+    told = make_metrics.metrics(training=lost)
+    told["verdict"]["reasons"].insert(0, lost["first_line"])
+    for metrics in (alone, told):
+        text = page_html(metrics, {})
+        box = text.split('<div class="verdict">')[1].split("</div>")[0]
+        reasons = re.findall("<li>(.*?)</li>", box)
+        assert reasons == [lost["first_line"], "Too little data.", "No fee tier was named."]
+        assert text.index(lost["first_line"]) < text.index("<nav>")
+
+
+def test_a_model_that_wins_adds_no_reason():
+    text = page_html(make_metrics.metrics(), {})
+    box = text.split('<div class="verdict">')[1].split("</div>")[0]
+    assert re.findall("<li>(.*?)</li>", box) == ["Too little data.", "No fee tier was named."]
 
 
 def test_text_of_others_is_escaped_wherever_it_stands():
@@ -97,6 +123,11 @@ def test_text_of_others_is_escaped_wherever_it_stands():
     )
     metrics["tiers"][0].update(fee_tier=HOSTILE, reasons=[HOSTILE], verdict=HOSTILE)
     metrics["matrix"].append(make_metrics.arm_dict((HOSTILE, 1.0, 2.0), na=HOSTILE))
+    metrics["training"].update(first_line=HOSTILE, beats_logistic=False, model=HOSTILE, members=[HOSTILE])
+    metrics["training"]["folds"].append({**make_training.training_fold(3, HOSTILE)})
+    metrics["training"]["folds"][0]["importance"][0]["channel"] = HOSTILE
+    metrics["selection"]["pbo"][0].update(fee_tier=HOSTILE, reason_na=HOSTILE)
+    metrics["selection"]["spa"][0].update(benchmark=HOSTILE, reason_na=HOSTILE)
     metrics["measured"].update(note=HOSTILE, stage_s={HOSTILE: 1.0})
     metrics["measured"]["latency"][0]["by_type"][HOSTILE] = metrics["measured"]["latency"][0]["by_type"]["momentum"]
     text = page_html(metrics, {})
@@ -110,7 +141,8 @@ def test_what_was_not_computed_is_said(make):
     read = _Reader(page_html(make(), {}))
     text = " ".join(read.text)
     assert read.heads == SECTIONS
-    for sentence in ("the fee tiers were not computed", "sensitivity was not computed", "no end-to-end latency"):
+    for sentence in ("the fee tiers were not computed", "sensitivity was not computed", "no end-to-end latency",
+                     "N/A: 3 labels", "the result was not cut by folds"):  # fmt: skip
         assert sentence in text
     assert "None" not in text
     assert "nan" not in text.lower().split()

@@ -16,6 +16,7 @@ from reports.records import CalibrationInput
 from reports.write import write_reports
 from runtime.decision import Reason
 from tests.reports import make, make_metrics
+from tests.reports.drawn import lines, said
 
 HOUR_NS = 3600 * 1_000_000_000
 
@@ -29,21 +30,6 @@ def _calibration():
     rng = np.random.default_rng(1)
     p = rng.random(600)
     return calibration_report(CalibrationInput(p, rng.random(600) < p, rng.integers(0, 5, 600)))
-
-
-def _said(figure):
-    """Everything written in a figure."""
-    texts = [t.get_text() for t in figure.texts]
-    for ax in figure.axes:
-        texts += [t.get_text() for t in ax.texts] + [ax.get_title(loc="left")]
-        texts += [t.get_text() for t in ax.get_legend().get_texts()] if ax.get_legend() else []
-    for legend in figure.legends:
-        texts += [t.get_text() for t in legend.get_texts()]
-    return "\n".join(texts)
-
-
-def _lines(ax):
-    return {line.get_label(): line for line in ax.lines}
 
 
 # --- calibration
@@ -61,7 +47,7 @@ def test_calibration_without_a_model_says_why():
     report = calibration_report(CalibrationInput(np.array([]), np.array([]), np.array([]), "no model: 3 labels"))
     figure = pictures.calibration_figure(report)
     assert figure.axes == []
-    assert _said(figure) == "no model: 3 labels"
+    assert said(figure) == "no model: 3 labels"
 
 
 # --- equity
@@ -70,40 +56,40 @@ def test_calibration_without_a_model_says_why():
 def test_equity_draws_each_curve_from_zero():
     curves = [_curve(), _curve(model=False, cum=(-1.0, -2.0, -3.0)), _curve(tier="vip9", cum=(6.0, 6.0, 7.0))]
     regular, vip9 = pictures.equity_figure(curves).axes
-    model = _lines(regular)["B model (n = 3)"]
+    model = lines(regular)["B model (n = 3)"]
     np.testing.assert_allclose(model.get_xydata(), [(0, 0), (0, 5), (1, 3), (3, 9)])
-    none = _lines(regular)["B no model (n = 3)"]
+    none = lines(regular)["B no model (n = 3)"]
     np.testing.assert_allclose(none.get_ydata(), [0, -1, -2, -3])
     assert (model.get_linestyle(), none.get_linestyle()) == ("-", "--")
-    np.testing.assert_allclose(_lines(vip9)["B model (n = 3)"].get_ydata(), [0, 6, 6, 7])
+    np.testing.assert_allclose(lines(vip9)["B model (n = 3)"].get_ydata(), [0, 6, 6, 7])
     assert "vip9 fees, runner exit" in vip9.get_title(loc="left")
 
 
 def test_the_six_arms_have_six_different_lines():
     curves = [_curve(p, m, cum=(i, i, i)) for i, (p, m) in enumerate((p, m) for p in "ABC" for m in (False, True))]
     (ax,) = pictures.equity_figure(curves).axes
-    looks = {(line.get_color(), line.get_linestyle()) for name, line in _lines(ax).items() if "model" in name}
+    looks = {(line.get_color(), line.get_linestyle()) for name, line in lines(ax).items() if "model" in name}
     assert len(looks) == 6
 
 
 def test_the_variant_is_drawn_only_where_it_differs():
     same = pictures.equity_figure([_curve("C"), _curve("C6")]).axes[0]
-    assert "C6 model: as C" in _lines(same)
-    assert len(_lines(same)["C6 model: as C"].get_xdata()) == 0
+    assert "C6 model: as C" in lines(same)
+    assert len(lines(same)["C6 model: as C"].get_xdata()) == 0
     other = pictures.equity_figure([_curve("C"), _curve("C6", cum=(5.0, 3.0, 8.0))]).axes[0]
-    np.testing.assert_allclose(_lines(other)["C6 model (n = 3)"].get_ydata(), [0, 5, 3, 8])
+    np.testing.assert_allclose(lines(other)["C6 model (n = 3)"].get_ydata(), [0, 5, 3, 8])
 
 
 def test_an_arm_without_trades_is_named():
     (ax,) = pictures.equity_figure([_curve(), _curve("A", hours=(), cum=())]).axes
-    assert len(_lines(ax)["A model (no trades)"].get_xdata()) == 0
+    assert len(lines(ax)["A model (no trades)"].get_xdata()) == 0
 
 
 @pytest.mark.parametrize("curves", [[], [_curve(hours=(), cum=())]])
 def test_equity_without_trades_is_a_sentence(curves):
     figure = pictures.equity_figure(curves)
     assert figure.axes == []
-    assert _said(figure) == "no trades: no equity curve"
+    assert said(figure) == "no trades: no equity curve"
 
 
 # --- rejections
@@ -141,7 +127,7 @@ def test_reasons_that_share_a_colour_differ_in_their_hatch():
 
 
 def test_rejections_of_nothing_are_a_sentence():
-    assert "no candidates were judged" in _said(pictures.rejection_figure(make_metrics.nothing_was_run()))
+    assert "no candidates were judged" in said(pictures.rejection_figure(make_metrics.nothing_was_run()))
 
 
 # --- latency
@@ -173,7 +159,7 @@ def test_latency_that_was_not_measured_is_a_sentence(latency):
     metrics["measured"]["latency"] = latency
     figure = pictures.latency_figure(metrics)
     assert figure.axes == []
-    assert "no end-to-end latency was measured" in _said(figure)
+    assert "no end-to-end latency was measured" in said(figure)
 
 
 # --- sensitivity
@@ -183,12 +169,12 @@ def test_sensitivity_draws_each_knob_with_its_band():
     metrics = make_metrics.metrics()
     tau, latency, fee, size = pictures.sensitivity_figure(metrics).axes
     want = [p for p in metrics["sensitivity"]["points"] if p["knob"] == "tau" and p["fee_tier"] == "vip9"]
-    line = _lines(tau)["vip9 B model"]
+    line = lines(tau)["vip9 B model"]
     np.testing.assert_allclose(line.get_xydata(), [(p["value"], p["net_bps"]["value"]) for p in want])
     band = tau.collections[1].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(min(p["net_bps"]["low"] for p in want))
     assert band[:, 1].max() == pytest.approx(max(p["net_bps"]["high"] for p in want))
-    assert _lines(fee)["B no model"].get_xdata().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5]
+    assert lines(fee)["B no model"].get_xdata().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5]
     assert (tau.get_xscale(), latency.get_xscale(), fee.get_xscale(), size.get_xscale()) == (
         "linear", "log", "linear", "log",
     )  # fmt: skip
@@ -217,10 +203,10 @@ def test_a_setting_without_a_number_stands_beside_the_curve():
     points.append(make_metrics.point("latency_ms", None, net=7.0, label="tape's feed latency"))
     metrics = make_metrics.metrics(sensitivity={"note": "", "points": points})
     ax = pictures.sensitivity_figure(metrics).axes[1]
-    star = _lines(ax)["_tape's feed latency"]
+    star = lines(ax)["_tape's feed latency"]
     assert star.get_ydata() == [7.0]
     assert star.get_xdata()[0] > 100.0
-    assert _lines(ax)["regular B model"].get_xdata().tolist() == [1.0, 100.0]
+    assert lines(ax)["regular B model"].get_xdata().tolist() == [1.0, 100.0]
     assert [t.get_text() for t in ax.get_xticklabels()][-1] == "tape's\nfeed\nlatency"
 
 
@@ -236,13 +222,13 @@ def test_points_without_a_trade_are_counted_and_not_drawn():
     points = [make_metrics.point("tau", 0.6), {**make_metrics.point("tau", 0.8, trades=0)}]
     points[1]["net_bps"] = {"value": None, "low": None, "high": None}
     ax = pictures.sensitivity_figure(make_metrics.metrics(sensitivity={"note": "", "points": points})).axes[0]
-    assert _lines(ax)["regular B model"].get_xdata().tolist() == [0.6]
+    assert lines(ax)["regular B model"].get_xdata().tolist() == [0.6]
     assert {"612", "0"} <= {t.get_text() for t in ax.texts}
 
 
 def test_sensitivity_that_was_not_computed_is_a_sentence():
     figure = pictures.sensitivity_figure(make_metrics.without_new_sections())
-    assert "sensitivity was not computed" in _said(figure)
+    assert "sensitivity was not computed" in said(figure)
 
 
 # --- buckets
@@ -312,8 +298,8 @@ def test_parents_have_a_column_of_their_own():
 
 def test_one_fee_tier_is_shown():
     rows = [make_metrics.bucket(), make_metrics.bucket(fee_tier="vip9", ir=-0.3)]
-    assert "regular fees" in _said(pictures.bucket_figure(rows))
-    other = _said(pictures.bucket_figure(rows, "vip9"))
+    assert "regular fees" in said(pictures.bucket_figure(rows))
+    other = said(pictures.bucket_figure(rows, "vip9"))
     assert "vip9 fees" in other
     assert "-0.30" in other
 
@@ -335,12 +321,18 @@ def test_no_trades_at_all_are_a_sentence():
     for rows in ([], nothing):
         figure = pictures.bucket_figure(rows)
         assert figure.axes == []
-        assert _said(figure) == "no trades: no buckets"
+        assert said(figure) == "no trades: no buckets"
 
 
 # --- files
 
-METRICS_PICTURES = (pictures.draw_rejections, pictures.draw_latency, pictures.draw_sensitivity)
+METRICS_PICTURES = (
+    pictures.draw_rejections, pictures.draw_latency, pictures.draw_sensitivity, pictures.draw_folds,
+    pictures.draw_importance,
+)  # fmt: skip
+NAMES = (
+    "equity", "rejections", "bucket_ir", "calibration", "folds", "importance", "sensitivity", "latency",
+)  # fmt: skip
 GIVEN_PICTURES = (
     (pictures.draw_equity, [_curve()]),
     (pictures.draw_buckets, [make_metrics.bucket()]),
@@ -376,15 +368,15 @@ def test_a_report_writes_all_its_files(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in files.values())
     assert {name: path.name for name, path in files.items()} == {
         "metrics": "metrics.json", "buckets": "buckets.csv", "page": "index.html",
-        **{n: f"{n}.png" for n in ("equity", "rejections", "bucket_ir", "calibration", "sensitivity", "latency")},
+        **{n: f"{n}.png" for n in NAMES},
     }  # fmt: skip
-    assert files["page"].read_text().count("data:image/png;base64,") == 6
+    assert files["page"].read_text().count("data:image/png;base64,") == len(NAMES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make_bare", [make_metrics.without_new_sections, make_metrics.nothing_was_run])
 def test_a_report_with_empty_sections_writes_all_its_files(make_bare, tmp_path):
-    assert len(write_reports(_report(make_bare()), tmp_path)) == 9
+    assert len(write_reports(_report(make_bare()), tmp_path)) == 3 + len(NAMES)
 
 
 @pytest.mark.slow

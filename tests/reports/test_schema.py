@@ -16,19 +16,25 @@ from feature_repo.fees import FEE_TIERS
 from reports.arm_stats import exit_stats
 from reports.buckets import fit_edges
 from reports.calibration_report import MIN_CALIBRATION
+from reports.fold_results import FOLD_DRAWS
 from reports.funnel import STAGES, rejection
 from reports.kpis import KpiContext, kpis
 from reports.latency import HISTOGRAM_EDGES_MS
 from reports.matrix import SCHEMA, CalibrationInput, build_report
+from reports.overfitting import GROUPS, MIN_PBO_BLOCKS, MIN_STRATEGY_TRADES
 from reports.records import EXITS, OUTCOMES, REASONS, ArmInput
 from reports.schema import SCHEMA_NAME, main, metrics_page
+from reports.selection import BENCHMARKS
 from reports.sensitivity import KNOBS, SensitivityPoint
 from reports.statistics import Interval
+from reports.superiority import MIN_SPA_BLOCKS
+from reports.training_rows import QUALITY_FIELDS
 from reports.transfer import Judged
 from runtime.candidate import SigType
 from runtime.decision import Reason
 from runtime.profiles import PROFILES, VARIANTS
 from tests.reports.make import REGULAR, VIP9, arm, decisions, e2e_rows, rich_world, run_facts
+from tests.reports.make_training import ensemble_dict, walked
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = DOCS / "metrics.md"
@@ -48,7 +54,7 @@ def _errors(metrics):
 
 
 def _full():
-    """Every section filled: folds, ladder, latency, sensitivity, transfer, a variant, a simulated tape."""
+    """Every section filled: folds, ladder, latency, sensitivity, training, transfer, a variant, a simulated tape."""
     arms, p, y, sig, state = rich_world(400, profiles=("A", "B", "C", "C6"))
     ladder = rich_world(400, tiers=FEE_TIERS["binance_usdm"], profiles="B")[0]
     fold = {"k": 0, "model": False, "reason": "12 labels", "train_start_ns": 1, "train_end_ns": None, "n_train": 12}
@@ -76,7 +82,8 @@ def _full():
         calibration=CalibrationInput(p, y, sig),
         edges=fit_edges(state[:150]),
         transfer=[transfer],
-        pbo=0.1,
+        training=walked(beats=False, reasons=(None, "12 labels", None)),
+        fold_of=np.arange(400) % 3,
         draws=20,
     )
 
@@ -135,6 +142,11 @@ def _small(full):
     out["calibration"] = {k: v[:1] if isinstance(v, list) else v for k, v in full["calibration"].items()}
     out["measured"] = {k: v[:1] if isinstance(v, list) else v for k, v in full["measured"].items()}
     out["sensitivity"] = {**full["sensitivity"], "points": full["sensitivity"]["points"][:1]}
+    out["selection"] = {k: v[:1] if isinstance(v, list) else v for k, v in full["selection"].items()}
+    (fold, *_), pooled = full["training"]["folds"], full["training"]["pooled"]["model"]
+    fold = {**fold, "figures": {}, "importance": fold["importance"][:1]}
+    out["training"] = {**full["training"], "folds": [fold], "leak": full["training"]["leak"][:1]}
+    out["training"]["pooled"] = {"model": {**pooled, "bins": pooled["bins"][:1]}}
     return out
 
 
@@ -148,7 +160,8 @@ def _keys(node, at=()):
             yield from _keys(value, (*at, key))
 
 
-MAPS = {"reasons", "reason_rates", "candidates_found", "stage_s", "outcomes"}
+MAPS = {"reasons", "reason_rates", "candidates_found", "stage_s", "outcomes", "pooled", "gain"}
+FREE = {"fit", "channels", "skill", "shuffled"}  # as the training gives them
 
 
 @pytest.mark.slow
@@ -158,6 +171,8 @@ def test_every_key_of_a_report_that_is_no_map_is_required(full):
     for *at, key in _keys(small):
         if at[2:4] == ["exits", "runner"]:
             continue  # as label
+        if FREE & set(at) or at[-2:] == ["ensemble", "brier"]:
+            continue
         map_key = (
             (at and at[-1] in MAPS) or at[-3:] == ["latency", 0, "by_type"] or str(key).endswith(("_ns", "n_train"))
         )
@@ -192,7 +207,16 @@ def test_no_section_may_be_missing_and_none_may_be_added(full, key):
 @pytest.mark.parametrize(
     ("at", "value"),
     [
-        (("schema",), "ofi-meta/metrics/1"),
+        (("training",), {}),
+        (("training", "folds", 0, "figures"), {"model": {"brier": 0.2}}),
+        (("training", "pooled", "model", "brier"), 1.1),
+        (("training", "beats_logistic"), "no"),
+        (("training", "ensemble", "combiner"), None),
+        (("fold_results", 0, "net_bps"), None),
+        (("selection", "pbo", 0, "value"), 1.1),
+        (("selection", "spa", 0, "benchmark"), "luck"),
+        (("selection", "trials"), None),
+        (("schema",), "ofi-meta/metrics/2"),
         (("verdict", "word"), "MAYBE"),
         (("kpis", 0, "rows", 0, "status"), "PASSED"),
         (("kpis", 0, "rows", 0, "key"), "sharpe"),
@@ -237,6 +261,10 @@ def test_the_schemas_lists_are_the_codes():
     assert list(sections["labels"]["properties"]["outcomes"]["properties"]) == list(OUTCOMES)
     row = sections["funnel"]["items"]["properties"]["rows"]["items"]["properties"]
     assert [k for k in row if k in STAGES] == list(STAGES)
+    tests = sections["selection"]["properties"]["spa"]["items"]["properties"]
+    assert tests["benchmark"]["enum"] == list(BENCHMARKS)
+    assert set(shared["quality"]["properties"]) == set(QUALITY_FIELDS)
+    assert set(shared["training_run"]["properties"]["ensemble"]["oneOf"][0]["required"]) == {"fold", *ensemble_dict()}
     assert sections["sensitivity"]["properties"]["points"]["items"]["properties"]["knob"]["enum"] == list(KNOBS)
     a = arm(decisions([]), 1.0)
     made = kpis("B", False, exit_stats(a, "label"), rejection(a), {}, KpiContext(CALIBRATION))
@@ -257,6 +285,11 @@ def test_the_numbers_in_the_texts_are_the_codes():
     assert f"costs x {JUDGE.cost_stress:g}" in TEXT
     assert f"equity ({JUDGE.equity_multiple:g} x base size)" in TEXT
     assert f"{len(HISTOGRAM_EDGES_MS)} edges" in TEXT
+    assert MIN_PBO_BLOCKS == MIN_SPA_BLOCKS
+    assert f"blocks of {JUDGE.block_s // 60} min with a candidate; {MIN_PBO_BLOCKS} are needed" in TEXT
+    assert f"of at least {MIN_STRATEGY_TRADES} trades" in TEXT
+    assert f"cut {GROUPS} groups" in TEXT
+    assert f"bounds from {FOLD_DRAWS} draws at most" in TEXT
 
 
 def test_every_part_of_the_schema_is_described_and_closed():

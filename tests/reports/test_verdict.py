@@ -108,3 +108,11 @@ def test_a_big_tick_is_said():
     assert big_tick_note(run_facts(label_outcomes=(5, 6, 89, 0, 0))) == ""
     assert big_tick_note(run_facts(label_outcomes=())) == ""
     assert "unknown size" in big_tick_note(run_facts(tick_bps=NAN, label_outcomes=(0, 0, 1, 0, 0)))
+
+
+def test_that_no_net_beats_the_logistic_baseline_comes_first():
+    line = "Out of sample no net beats the logistic baseline (Brier 0.2405): model (tcn) 0.2460 (n = 900)."
+    got = verdict(run_facts(simulated=True), [GOOD], line)
+    assert got.reasons[0] == line
+    assert len(got.reasons) == 2
+    assert not verdict(run_facts(), [GOOD], line).go

@@ -21,6 +21,12 @@ FOLDS ?=
 MAX_CANDIDATES ?=
 TRAIN_MINUTES ?=
 EDGE ?=
+MODEL ?=
+ROLLING ?=
+SEEDS ?=
+SHORT ?=
+WORKERS ?=
+DRAW ?=
 MECHANISM ?=
 RATE ?=
 SYMBOL ?=
@@ -32,7 +38,7 @@ DIR ?=
 FORCE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shadow demo fetch bench test test-fast test-long lint format prefect services services-stop clean
+.PHONY: help setup shadow demo honesty fetch bench test test-fast test-long lint format prefect services services-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
@@ -49,16 +55,21 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## make .venv and install the locked set
 
-shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your data, CANDIDATES=<file> your entries, OUT=<dir>, FEE_TIER=<tier>
+shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your data, CANDIDATES=<file> your entries, OUT=<dir>, FEE_TIER=<tier>, MODEL=<net or stack>
 	@$(BIN)/ofi-meta shadow --out "$(OUT)" \
 	  $(if $(TAPE),--tape "$(TAPE)") $(if $(CANDIDATES),--candidates "$(CANDIDATES)") \
 	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(ORDER_LATENCY),--order-latency $(ORDER_LATENCY)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(DRAW),--draw $(DRAW)) $(if $(ROLLING),--rolling) \
 	  $(if $(EDGE),--edge $(EDGE)) $(if $(MECHANISM),--mechanism $(MECHANISM)) $(if $(RATE),--rate $(RATE)) \
 	  $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(VENUE),--venue $(VENUE)) $(if $(SOURCE),--source $(SOURCE)) \
 	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(TRAIN_MINUTES),--train-minutes $(TRAIN_MINUTES))
 
 demo: shadow  ## the same as shadow: the default tape is simulated and says so
+
+honesty: setup  ## how often runs claim rightly, 20 + 20 simulated seeds; goes on where it was ended [SEEDS= SHORT=1 WORKERS=]
+	@$(BIN)/ofi-meta honesty --out "$(OUT)" $(if $(SHORT),--short,--docs docs/honesty.md) \
+	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS))
 
 fetch: setup  ## free Tardis days (the first of a month): SYMBOL=ETHUSDT DATE=2024-08-01 [VENUE= TYPES= DIR= FORCE=1]
 	@$(BIN)/ofi-meta tape fetch "$(or $(SYMBOL),ETHUSDT)" "$(DATE)" \

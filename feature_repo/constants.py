@@ -113,7 +113,7 @@ class ModelDefaults:
     gap_s: int = 60
     embargo_s: int = 300
     max_candidates: int = 4_000
-    train_minutes: float = 5.0
+    train_minutes: float = 15.0
     min_train: int = 200  # labelled candidates in a training span
     min_class: int = 20  # of each class in a training span
     calibration_knots: int = 64

@@ -229,9 +229,13 @@ def shadow(
     rate: RateOption = None,
     folds: int = MODEL.folds,
     max_candidates: int = MODEL.max_candidates,
+    draw: Annotated[str, typer.Option(help="Of too many candidates: latest, or even, from the whole tape")] = "latest",
     train_minutes: float = MODEL.train_minutes,
     t: Annotated[int, typer.Option("--t", help="Steps of a window, 20 to 100")] = MODEL.T,
-    model: str = "tcn",
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Train on a span of one length, not on everything before")
+    ] = False,
+    model: Annotated[str, typer.Option(help="tcn, transformer, lstm, stack (all three) or logistic")] = "tcn",
 ) -> None:
     """The experiment matrix A/B/C x (no model, model), from a recording to a verdict."""
     from pydantic import ValidationError
@@ -258,8 +262,10 @@ def shadow(
             rate=rate,
             folds=folds,
             max_candidates=max_candidates,
+            draw=draw,
             train_minutes=train_minutes,
             t=t,
+            rolling=rolling,
             model=model,
         )
     except ValidationError as error:
@@ -281,6 +287,35 @@ def shadow(
         from .shadow import shadow_flow
 
         shadow_flow(parameters)
+
+
+@app.command()
+def honesty(
+    seeds: Annotated[int, typer.Option(help="Of each edge")] = 20,
+    candidates: Annotated[int, typer.Option(help="A run")] = 3_000,
+    models: Annotated[str, typer.Option(help="By commas")] = "tcn,logistic",
+    folds: int = MODEL.folds,
+    workers: Annotated[int, typer.Option(help="Runs at a time, one core each")] = 2,
+    short: Annotated[bool, typer.Option("--short", help="3 + 3 seeds, logistic only: shows that it works")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of honesty.json and honesty.png")] = Path("reports"),
+    docs: Annotated[Path | None, typer.Option(help="A page whose table is written anew", show_default=False)] = None,
+) -> None:
+    """How often simulated runs claim that the model helps, with a planted edge and without one."""
+    from .honesty import run
+
+    names = tuple(name for name in models.split(",") if name)
+    raise typer.Exit(
+        run(
+            seeds=seeds,
+            candidates=candidates,
+            models=names,
+            folds=folds,
+            workers=workers,
+            short=short,
+            out=out,
+            docs=docs,
+        )
+    )
 
 
 @app.command()

@@ -44,6 +44,7 @@ class Matrix:
     calibration : out-of-sample forecasts
     training_facts : FACTS_DTYPE, candidates before the first test fold; empty without one
     sensitivity : net result against tau, latency, fee and size
+    fold_of : int64 [N], test fold of each decision; None without a model
     tried : strategies among all this, told apart by profile, model, tau and exit; a fee is no strategy
     """
 
@@ -52,6 +53,7 @@ class Matrix:
     calibration: CalibrationInput
     training_facts: np.ndarray
     sensitivity: tuple[SensitivityPoint, ...]
+    fold_of: np.ndarray | None
     tried: int
 
 
@@ -98,10 +100,10 @@ def run_matrix(
     types = np.array([int(c.sig_type) for c in asked.candidates], np.int64)
     calibration = CalibrationInput(p, asked.labels["y"], types, trained.reason_na)
     before = facts[: asked.rows[0]] if len(asked.rows) and not trained.reason_na else facts[:0]
+    fold_of = None if trained.reason_na or trained.result is None else trained.result.fold_of[asked.rows]
     tried = len({(c.profile, c.model, c.tau) for c in every}) * len(EXITS)
-    return Matrix(
-        tuple(arms(c) for c in cells), tuple(arms(c) for c in ladder), calibration, before, tuple(points), tried
-    )
+    shown = (tuple(arms(c) for c in cells), tuple(arms(c) for c in ladder))
+    return Matrix(*shown, calibration, before, tuple(points), fold_of, tried)
 
 
 def _shown_tiers(venue: str, named: str | None) -> tuple[FeeTier, ...]:

@@ -43,8 +43,14 @@ class ShadowParameters(BaseModel):
     source: Literal["binance", "tardis", "hftbacktest"] | None = Field(None, description="Instead of detecting it")
     folds: int = Field(MODEL.folds, ge=1, le=20)
     max_candidates: int = Field(MODEL.max_candidates, ge=1, le=500_000)
+    draw: Literal["latest", "even"] = Field(
+        "latest", description="Of too many candidates: the latest, or as many from the whole tape"
+    )
     train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60)
-    model: Literal["tcn"] = "tcn"
+    rolling: bool = Field(False, description="Train on a span of one length instead of on everything before")
+    model: Literal["tcn", "transformer", "lstm", "stack", "logistic"] = Field(
+        "tcn", description="One net, or all three and what they make up together"
+    )
     t: int = Field(MODEL.T, ge=20, le=100, description="Steps of a window")
 
     @field_validator("fee_tier")

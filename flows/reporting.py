@@ -76,6 +76,8 @@ def judge(
         ladder=matrix.ladder,
         latency=latency,
         sensitivity=matrix.sensitivity,
+        training=None if trained.result is None else trained.result.metrics,
+        fold_of=matrix.fold_of,
         calibration=matrix.calibration,
         edges=edges,
         n_trials=n_trials,
@@ -147,7 +149,9 @@ def _notes(
     if parameters.order_latency == "tape":
         notes.append("Order latency: the tape's own feed latency each way; labels take the constant one.")
     if labelled.used < labelled.found:
-        notes.append(f"{labelled.found:,} candidates found, the latest {labelled.used:,} used (--max-candidates).")
+        kept = f"{'the latest ' if parameters.draw == 'latest' else ''}{labelled.used:,}"
+        kept += " from the whole tape" if parameters.draw == "even" else ""
+        notes.append(f"{labelled.found:,} candidates found, {kept} used (--max-candidates).")
     valid = float(table.market["valid"].mean()) if len(table.market) else 0.0
     if valid < 0.9:
         notes.append(f"Only {100 * valid:.0f} % of the 100 ms rows are valid: 60 s of book come before the first.")

@@ -92,6 +92,7 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
             features,
             fee,
             max_candidates=parameters.max_candidates,
+            draw=parameters.draw,
             candidates=parameters.candidates,
             progress=progress,
         )

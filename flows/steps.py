@@ -16,6 +16,8 @@ from feature_repo.market.stream import MAX_BAD_SHARE
 from feature_repo.paths import data_root
 
 if TYPE_CHECKING:
+    from runtime.candidate import Candidate
+
     from .parameters import ShadowParameters
 
 __all__ = [
@@ -152,13 +154,16 @@ def make_labels(
     fee: FeeTier,
     *,
     max_candidates: int = MODEL.max_candidates,
+    draw: str = "latest",
     candidates: Path | None = None,
     progress: Advance | None = None,
 ) -> LabelStep:
-    """Find the candidates and label them; of too many the latest are kept.
+    """Find the candidates and label them.
 
     Parameters
     ----------
+    draw : of too many keep the "latest", or as many from the whole tape ("even"): these overlap less, so that as many
+        labels know more
     candidates : a user's entries instead of the built-in signals, see docs/own-strategy.md
 
     Raises
@@ -186,7 +191,7 @@ def make_labels(
         found = find_candidates(table)
     else:
         found = entries_to_candidates(read_entries(candidates), table, tape.span_ns)
-    used = found[-max_candidates:]
+    used = found[-max_candidates:] if draw == "latest" else _even(found, max_candidates)
     trades = tape.of_kind(TRADE)
     labels = label_candidates(
         table.quotes, trades, used, fee, instrument=tape.instrument, end_ns=tape.span_ns[1], progress=progress
@@ -194,6 +199,13 @@ def make_labels(
     path = data_root() / "labels" / tape.venue / f"{tape.symbol}.parquet"
     labels_to_parquet(labels, used, path, symbol=tape.symbol, venue=tape.venue, simulated=tape.simulated, fee=fee)
     return LabelStep(path, len(found), len(used))
+
+
+def _even(found: list[Candidate], most: int) -> list[Candidate]:
+    """At most so many, at even distances, the last among them."""
+    if len(found) <= most:
+        return found
+    return [found[i] for i in (np.arange(1, most + 1) * len(found)) // most - 1]
 
 
 def fill_store(

@@ -13,10 +13,9 @@ from feature_repo.fields import CHANNELS
 from feature_repo.offline import candidate_id, training_set
 from feature_repo.paths import data_root
 from meta_models.dataset import build_dataset
-from meta_models.export import export_facts, write_single
+from meta_models.export import export_facts, write_graphs
 from meta_models.fit import FitConfig
 from meta_models.label_io import LabelFile, labels_from_parquet
-from meta_models.nets.tcn import TCNConfig
 from meta_models.walk_forward import Origin, WalkForwardResult, walk_forward
 
 from .parameters import ShadowParameters
@@ -53,9 +52,20 @@ class Trained:
 
 
 def train(
-    labels_path: Path, parameters: ShadowParameters, *, progress: Callable[[float], None] | None = None
+    labels_path: Path,
+    parameters: ShadowParameters,
+    *,
+    release: bool = True,
+    explain: bool = True,
+    workers: int | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Trained:
     """Walk forward over the labels of one symbol, with the windows that the feature store knows.
+
+    Parameters
+    ----------
+    release, explain : see ``meta_models.walk_forward.walk_forward``
+    workers : fits at a time, see ``meta_models.fit.FitConfig``
 
     Raises
     ------
@@ -73,22 +83,29 @@ def train(
         return Trained(file, empty, stored.found, None)
     data = build_dataset(file.labels, np.array([c.side for c in file.candidates]), stored, T=parameters.t)
     workdir = data_root() / "models" / file.venue / file.symbol
-    shutil.rmtree(workdir, ignore_errors=True)  # fold bundles of the run before; releases live elsewhere
+    for before in workdir.glob("walk-forward*"):  # fold bundles of the run before; releases live elsewhere
+        shutil.rmtree(before, ignore_errors=True)
     result = walk_forward(
         data.x,
         data.ctx,
         file.labels,
         data.ts_ns,
-        config=FitConfig(
-            net=TCNConfig(T=parameters.t, C=len(CHANNELS)),
-            model=parameters.model,
+        config=FitConfig.of(
+            parameters.model,
+            T=parameters.t,
+            C=len(CHANNELS),
             seed=parameters.seed,
             folds=parameters.folds,
+            expanding=not parameters.rolling,
             train_minutes=parameters.train_minutes,
+            workers=workers,
         ),
         workdir=workdir,
+        checkpoints=workdir / "checkpoints",
         origin=Origin(file.symbol, file.venue, file.simulated, file.fee),
         found=data.found,
+        release=release,
+        explain=explain,
         progress=progress,
     )
     if result.fitted is not None and result.release is not None:
@@ -100,7 +117,8 @@ def train(
             T=parameters.t,
             C=len(CHANNELS),
         )
-        write_single(
-            result.fitted, data.x[(data.y >= 0) & data.found], parameters.models / f"{parameters.model}.onnx", facts
+        known = (data.y >= 0) & data.found
+        write_graphs(
+            result.fitted, data.x[known], data.ctx[known], parameters.models / f"{parameters.model}.onnx", facts
         )
     return Trained(file, stored.x[:, -parameters.t :], stored.found, result)

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow  # hftbacktest compiles in every process
 
 MS, S = 1_000_000, 1_000_000_000
 START = 1_767_571_200 * S
-PICTURES = ("bucket_ir", "calibration", "equity", "latency", "rejections", "sensitivity")
+PICTURES = ("bucket_ir", "calibration", "equity", "folds", "importance", "latency", "rejections", "sensitivity")
 FILES = sorted(["buckets.csv", "index.html", "metrics.json", *(f"{name}.png" for name in PICTURES)])
 
 

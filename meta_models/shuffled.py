@@ -102,11 +102,13 @@ def shuffled_control(
         pairs.append(hits * (weight[test].sum() - hits))
     if not area:
         return _unknown()
-    area, pairs = np.array(area), np.array(pairs)
+    # A block of one class has no pairs, save for what rounding leaves of them.
+    judged = np.isfinite(area)
+    area, pairs = np.where(judged, area, 0.0), np.where(judged, pairs, 0.0)
     total = pairs.sum(axis=0)
     if not (total > 0).all():
         return _unknown()
-    real, *shuffled = (np.where(pairs > 0, area, 0.0) * pairs).sum(axis=0) / total
+    real, *shuffled = (area * pairs).sum(axis=0) / total
     shuffled = np.array(shuffled)
     mean, std = shuffled.mean(), shuffled.std(ddof=1)
     if mean > 0.5 + _MARGIN + _SIGMAS * std / np.sqrt(len(shuffled)):

@@ -280,3 +280,12 @@ def test_overlapping_labels_count_for_what_they_are_worth(honest):
     assert loose["limit"] - 0.85 > 2.5 * (channels_of(honest)["limit"] - 0.85)
     assert average_uniqueness(honest.ts_ns, honest.t_end).max() <= 1.0
     assert (honest.ts_ns - honest.t_start == honest.x.shape[1] * WINDOW_NS).all()
+
+
+def test_a_block_of_one_class_is_left_out_of_the_control(honest):
+    # Weights of which rounding leaves something: no pairs at all must not become a figure.
+    y = honest.y.copy()
+    y[:500] = 1
+    lopsided = honest.with_weight(np.random.default_rng(0).uniform(0.05, 0.3, len(y)))
+    figures = control_of(lopsided, y)
+    assert all(np.isfinite(figures[k]) for k in ("auc", "shuffled_mean", "shuffled_std", "shuffled_max", "p_value"))

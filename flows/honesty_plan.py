@@ -34,8 +34,8 @@ EDGES = (0.0, 1.0)
 _PER_HOUR = 125
 """Candidates that each tape surely has: quiet hours at edge 0 have 150 to 190, a day has 220 to 290 an hour."""
 SPREAD = 2
-"""How many times longer a tape is than its candidates need: most candidates of an hour overlap, and as many from two days
-know more."""
+"""How many times longer a tape is than its candidates need: most candidates of an hour overlap, and as many from two
+days know more."""
 _PACKAGES = ("feature_repo", "runtime", "meta_models")
 _LIBRARIES = ("numpy", "numba", "torch", "lightning", "scikit-learn", "onnxruntime", "hftbacktest", "arch", "duckdb")
 _ROOT = Path(__file__).resolve().parents[1]

@@ -17,13 +17,14 @@ def leak_table(metrics: Mapping) -> Table:
     return Table(
         "Leak checks, area under the ROC curve",
         (
-            *("fold", "best channel", "view", "its AUC", "at most", "model AUC", "at most", "linear AUC"),
+            *("fold", "best channel", "view", "its AUC", "at most", "alone", "model AUC", "at most", "linear AUC"),
             *("shuffled mean", "shuffled max", "p-value", "skill"),
         ),
-        (False, False, False, *(True,) * 8, False),
+        (False, False, False, *(True,) * 9, False),
         rows,
         tuple("na" if row[-1] == "none" else "" for row in rows),
-        "channel: its newest row, mean or change over the window, alone; model: purged out-of-fold; linear: ridge "
+        "channel: its newest row, mean or change over the window; alone: what it takes of what all others leave "
+        "to be won, which an outstanding one must not have to itself; model: purged out-of-fold; linear: ridge "
         "regression through the same folds, on the labels and on shuffled ones. More than what is believed at most, or "
         "skill on shuffled labels, ends the training with an error. Skill none: p-value above 0.05, no better than on "
         "shuffled labels"
@@ -41,7 +42,8 @@ def _row(checks: Mapping) -> tuple[str, ...]:
         highest.get("channel") or DASH,
         highest.get("view") or DASH,
         number(highest.get("auc"), ".3f"),
-        number((channels.get("limit") or {}).get(highest.get("view")), ".3f"),
+        number(channels.get("limit"), ".3f"),
+        number(((channels.get("channels") or {}).get(highest.get("channel")) or {}).get("share"), ".0%"),
         number(skill.get("auc"), ".3f"),
         number(skill.get("limit"), ".3f"),
         *(number(shuffled.get(key), ".3f") for key in ("auc", "shuffled_mean", "shuffled_max", "p_value")),

@@ -60,8 +60,9 @@ def training_fold(k, reason=None):
 def leak_dict():
     return {
         "channels": {
-            "limit": {"newest": 0.91, "mean": 0.92, "change": 0.91},
-            "highest": {"channel": "ofi_z", "view": "newest", "auc": 0.61}, "channels": {"ofi_z": 0.61, "cvd_z": 0.58},
+            "limit": 0.91, "lone_limit": 0.79, "lone_share_limit": 0.2,
+            "highest": {"channel": "ofi_z", "view": "newest", "auc": 0.61},
+            "channels": {"ofi_z": {"auc": 0.61, "share": 0.04}, "cvd_z": {"auc": 0.58, "share": 0.01}},
         },
         "skill": {
             "limit": 0.94, "auc": 0.66, "highest": {"channel": "ofi_z", "view": "mean", "auc": 0.6},

@@ -160,18 +160,16 @@ def test_an_ensemble_that_no_block_could_judge_has_no_figures():
 
 def _checks(fold, **shuffled):
     checks = make_training.leak_dict()
-    checks["channels"] = {
-        "limit": {"newest": 0.88, "mean": 0.92, "change": 0.89},
-        "highest": {"channel": "cvd_z", "view": "mean", "auc": 0.713},
-    }
+    checks["channels"] |= {"limit": 0.92, "highest": {"channel": "cvd_z", "view": "mean", "auc": 0.713}}
+    checks["channels"]["channels"]["cvd_z"] = {"auc": 0.713, "share": 0.06}
     checks["shuffled"] |= shuffled
     return {"fold": fold, **checks}
 
 
-def test_leak_checks_show_the_best_channel_beside_the_limit_of_its_view():
+def test_leak_checks_show_the_best_channel_beside_its_limit():
     table = tables.leak_table(_trained(leak=[_checks(0), _checks(1, p_value=0.31, no_skill=True)]))
     assert table.rows[0] == (
-        "fold 0", "cvd_z", "mean", "0.713", "0.920", "0.660", "0.940", "0.630", "0.501", "0.540", "0.020", "yes",
+        "fold 0", "cvd_z", "mean", "0.713", "0.920", "6%", "0.660", "0.940", "0.630", "0.501", "0.540", "0.020", "yes",
     )  # fmt: skip
     assert table.rows[1][-2:] == ("0.310", "none")
     assert table.marks == ("", "na")
@@ -181,8 +179,9 @@ def test_checks_that_one_class_alone_cannot_make_are_dashes():
     unknown = {
         "fold": 0,
         "channels": {
-            "limit": dict.fromkeys(("newest", "mean", "change")),
+            "limit": None,
             "highest": dict.fromkeys(("channel", "view", "auc")),
+            "channels": {"ofi_z": {"auc": None, "share": None}},
         },
         "skill": {"limit": None, "auc": None},
         "shuffled": None,

@@ -20,10 +20,11 @@ from .epochs import Epochs, choose_epoch
 from .graph import FusedGraph, SingleNet
 from .jobs import Fitted, Job, run_jobs
 from .leak import check_channels, check_skill
-from .lit import OptimConfig
+from .lit import OptimConfig, epochs_for
 from .members import NetConfig, name_of, nets_of
 from .normalise import Scale, channel_names, fit_scale
 from .predict import predict_logit
+from .samples import Samples
 from .shuffled import shuffled_control
 from .splits import InnerPurgedFolds
 
@@ -186,24 +187,26 @@ def fit_model(
         Values that are not finite, or a window of another shape.
     """
     seconds = config.train_minutes * 60 if max_seconds is None else max_seconds
-    span = plan_span(x, ctx, y, weight, t_start, t_end, config, np.arange(len(y)), seconds=seconds)
+    samples = Samples(x, ctx, y, weight, t_start, t_end)
+    span = plan_span(samples, config, np.arange(len(y)), seconds=seconds)
     fitted = run_jobs(span.jobs, x, y, weight, config.optim, workers=config.workers, folder=folder, progress=progress)
-    return finish_span(span, fitted, x, ctx, y, weight, t_start, t_end, config)
+    return finish_span(span, fitted, samples, config)
 
 
-def plan_span(
-    x: np.ndarray,
-    ctx: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray,
-    t_start: np.ndarray,
-    t_end: np.ndarray,
-    config: FitConfig,
-    rows: np.ndarray,
-    *,
-    seconds: float,
-) -> Span:
-    """Check the rows of a span, fit its scale and list the fits it needs; arguments and errors as in `fit_model`."""
+def plan_span(samples: Samples, config: FitConfig, rows: np.ndarray, *, seconds: float) -> Span:
+    """Check the rows of a span, fit its scale and list the fits it needs.
+
+    Parameters
+    ----------
+    rows : int64 [n], positions in ``samples``; those without a label are left out
+    seconds : hard stop over all nets of this span
+
+    Raises
+    ------
+    NotEnoughData, LeakError, InputError
+        As `fit_model`.
+    """
+    x, ctx, y, weight = samples.x, samples.ctx, samples.y, samples.weight
     rows = rows[(y[rows] >= 0) & (weight[rows] > 0)]
     known = y[rows]
     _enough(known, "labels in the training span", MODEL.min_train)
@@ -215,13 +218,15 @@ def plan_span(
     folds = _folds(config)
     splits = tuple(
         (train, test)
-        for train, test in folds.split(known, t_start=t_start[rows], t_end=t_end[rows])
+        for train, test in folds.split(known, t_start=samples.t_start[rows], t_end=samples.t_end[rows])
         if np.bincount(known[train], minlength=2).min() >= MODEL.min_class // 2
     )
     held_out = np.concatenate([test for _, test in splits]) if splits else np.empty(0, np.int64)
     _enough(known[held_out], "purged out-of-fold predictions to calibrate on", MODEL.min_train // 2)
 
     parts = [(train, test, False) for train, test in splits] + [(np.arange(len(rows)), held_out[:0], True)]
+    # All by one schedule, the longest: an epoch is then as far along the learning rate in an inner net as in the whole.
+    epochs = max(epochs_for(len(train), config.optim) for train, _, _ in parts)
     total = len(config.nets) * sum(len(train) for train, _, _ in parts)
     jobs = tuple(
         Job(
@@ -231,6 +236,7 @@ def plan_span(
             watch=rows[test],
             seed=config.seed + i,
             keep=whole,
+            epochs=epochs,
             max_seconds=seconds * len(train) / total,
         )
         for net in config.nets
@@ -239,23 +245,13 @@ def plan_span(
     return Span(rows, scale, splits, jobs, checks)
 
 
-def finish_span(
-    span: Span,
-    fitted: Sequence[Fitted],
-    x: np.ndarray,
-    ctx: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray,
-    t_start: np.ndarray,
-    t_end: np.ndarray,
-    config: FitConfig,
-) -> FittedModel:
-    """From the fits of a span, in the order of its jobs, to a pipeline; arguments and errors as in `fit_model`."""
+def finish_span(span: Span, fitted: Sequence[Fitted], samples: Samples, config: FitConfig) -> FittedModel:
+    """From the fits of a span, in the order of its jobs, to a pipeline; errors as in `fit_model`."""
     held_out = np.sort(np.concatenate([test for _, test in span.splits]))
     place = np.full(len(span.rows), -1)
     place[held_out] = np.arange(len(held_out))
     rows = span.rows[held_out]
-    truth, mass, seen = y[rows], weight[rows], ctx[rows]
+    x, seen, truth, mass = samples.x[rows], samples.ctx[rows], samples.y[rows], samples.weight[rows]
     each = len(span.splits) + 1
     nets: list[nn.Module] = []
     chosen: list[Epochs] = []
@@ -273,7 +269,7 @@ def finish_span(
         nets.append(whole.net(net, epochs.chosen))
         chosen.append(epochs)
 
-    times = (t_start[rows], t_end[rows])
+    times = (samples.t_start[rows], samples.t_end[rows])
     folds = _folds(config)
     try:
         calibration = calibrate(logits, seen, truth, mass, *times, CTX_NAMES, folds, members=config.members)
@@ -282,12 +278,12 @@ def finish_span(
     names = channel_names(x.shape[-1])
     checks = {
         "channels": span.checks,
-        "skill": check_skill(calibration(logits, seen), x[rows], truth, mass, names),
-        "shuffled": shuffled_control(x[rows], seen, truth, mass, *times, folds, seed=config.seed),
+        "skill": check_skill(calibration(logits, seen), x, truth, mass, names),
+        "shuffled": shuffled_control(x, seen, truth, mass, *times, folds, seed=config.seed),
     }
     report = {
         "n_train": len(span.rows),
-        "n_target": int(y[span.rows].sum()),
+        "n_target": int(samples.y[span.rows].sum()),
         "n_out_of_fold": len(held_out),
         "epochs": {name: [e.chosen, e.planned] for name, e in zip(config.members, chosen, strict=True)},
         "stopped_by_time": sum(f.stopped_by_time for f in fitted),

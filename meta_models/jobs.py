@@ -42,6 +42,7 @@ class Job:
     rows : int64 [n], positions to train on
     watch : int64 [m], positions to predict after each epoch; not among the rows
     keep : whether the weights of each epoch are wanted
+    epochs : planned
     max_seconds : hard stop
     """
 
@@ -51,6 +52,7 @@ class Job:
     watch: np.ndarray
     seed: int
     keep: bool
+    epochs: int
     max_seconds: float
 
 
@@ -178,6 +180,7 @@ def _net(
         optim,
         seed=job.seed,
         max_seconds=job.max_seconds,
+        epochs=job.epochs,
         watch=job.scale(x[job.watch]) if len(job.watch) else None,
         keep=job.keep,
         checkpoint=checkpoint,
@@ -213,7 +216,7 @@ def _keys(jobs: Sequence[Job], x: np.ndarray, y: np.ndarray, weight: np.ndarray,
     common = data.hexdigest() + repr((optim, versions))
     keys = []
     for job in jobs:
-        own = hashlib.blake2b((common + repr((job.net, job.seed, job.keep))).encode(), digest_size=16)
+        own = hashlib.blake2b((common + repr((job.net, job.seed, job.keep, job.epochs))).encode(), digest_size=16)
         for array in (job.scale.mean, job.scale.scale, job.rows, job.watch):
             own.update(np.ascontiguousarray(array))
         keys.append(own.hexdigest())

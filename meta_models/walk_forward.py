@@ -217,13 +217,12 @@ def _fit_all(
     progress: Callable[[float], None],
 ) -> list[FittedModel | NotEnoughData]:
     """Of each span its pipeline, or why there is none. The fits of all spans share the processes."""
-    columns = (samples.x, samples.ctx, samples.y, samples.weight, samples.t_start, samples.t_end)
     sizes = np.array([max(1, int((samples.y[rows] >= 0).sum())) for rows in plan], float)
     seconds = config.train_minutes * 60 * workers_for(config.workers, config.optim) * sizes / sizes.sum()
     spans: list[Span | NotEnoughData] = []
     for rows, limit in zip(plan, seconds, strict=True):
         try:
-            spans.append(too_few or plan_span(*columns, config, rows, seconds=limit))
+            spans.append(too_few or plan_span(samples, config, rows, seconds=limit))
         except NotEnoughData as error:
             spans.append(error)
     jobs = [job for span in spans if isinstance(span, Span) for job in span.jobs]
@@ -246,7 +245,7 @@ def _fit_all(
             continue
         own = [next(fitted) for _ in span.jobs]
         try:
-            out.append(finish_span(span, own, *columns, config))
+            out.append(finish_span(span, own, samples, config))
         except NotEnoughData as error:
             out.append(error)
     return out

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from meta_models.calibration import fit_platt
-from meta_models.fit import fit_model
-from meta_models.lit import OptimConfig
-from meta_models.samples import spans_of
+from meta_models.fit import fit_model, plan_span
+from meta_models.lit import OptimConfig, epochs_for
+from meta_models.samples import Samples, spans_of
 from tests.meta_models.learnable import make
 from tests.meta_models.small_fit import SMALL
 
@@ -38,3 +38,16 @@ def test_probabilities_of_the_deployed_model_are_neither_timid_nor_rash(seed):
     print(f"slope {slope:.2f}, top decile says {p[top].mean():.3f} of {fresh.truth[top].mean():.3f}")
     assert 0.75 < slope < 1.35
     assert p[top].mean() > fresh.truth[top].mean() - 0.05
+
+
+def test_all_nets_of_a_span_follow_one_schedule():
+    """An inner net has fewer rows; with a schedule of its own its epochs would lie elsewhere on the learning rate."""
+    made = make(600)
+    labels = made.labels
+    spans = spans_of(labels, made.ts_ns, 20)
+    optim = OptimConfig(epochs=2, min_steps=30, batch=64, accelerator="cpu")
+    samples = Samples(made.x, made.ctx, labels["y"].astype(int), labels["weight"].astype(float), *spans)
+    span = plan_span(samples, replace(CONFIG, optim=optim), np.arange(600), seconds=60.0)
+    alone = [epochs_for(len(job.rows), optim) for job in span.jobs]
+    assert len(set(alone)) > 1
+    assert {job.epochs for job in span.jobs} == {max(alone)}

@@ -76,7 +76,7 @@ def _claims(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _coverage(rows: Sequence[Mapping[str, Any]]) -> Table:
     heads = ["model", "fees", "exit", "edge"]
     for what in ("difference", "with the model", "no model"):
-        heads += [what, "mean, bps"]
+        heads += [what, "bps"]
     cells = []
     for row in rows:
         line = [row["model"], row["fee_tier"], row["exit"], f"{row['edge']:g}"]
@@ -88,7 +88,7 @@ def _coverage(rows: Sequence[Mapping[str, Any]]) -> Table:
         "The truth is the expectation over simulated days: each interval is held against the mean of the other seeds, "
         "pooled over their candidates or trades. Day-to-day variation counts. That mean is an estimate too, and all "
         "intervals of a row share it: the band, which takes them as independent, is a rough one. Runs without an "
-        "interval are left out. Mean: pooled over all seeds."
+        "interval are left out. bps: the mean, pooled over all seeds."
     )
     return _table("How many of the 95 % intervals hold the truth", heads, 4, cells, note)
 
@@ -138,7 +138,9 @@ def print_honesty(summary: Mapping[str, Any], console: Console | None = None) ->
     console.width = max(console.width, 150)
     console.print(Text(_BANNER, "bold black on yellow"))
     for table in honesty_tables(summary):
-        shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        shown = RichTable(
+            title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         for name, numeric in zip(table.columns, table.numeric, strict=True):
             shown.add_column(name, justify="right" if numeric else "left", no_wrap=True)
         for row in table.rows:

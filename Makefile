@@ -55,12 +55,12 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## make .venv and install the locked set
 
-shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your data, CANDIDATES=<file> your entries, OUT=<dir>, FEE_TIER=<tier>, MODEL=<net or stack>
+shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your data, CANDIDATES=<file> your entries, OUT=<dir>, FEE_TIER=<tier>, MODEL=<net or stack>, TAU=profile
 	@$(BIN)/ofi-meta shadow --out "$(OUT)" \
 	  $(if $(TAPE),--tape "$(TAPE)") $(if $(CANDIDATES),--candidates "$(CANDIDATES)") \
 	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(ORDER_LATENCY),--order-latency $(ORDER_LATENCY)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
-	  $(if $(MODEL),--model $(MODEL)) $(if $(DRAW),--draw $(DRAW)) $(if $(ROLLING),--rolling) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(DRAW),--draw $(DRAW)) $(if $(ROLLING),--rolling) $(if $(TAU),--tau $(TAU)) \
 	  $(if $(EDGE),--edge $(EDGE)) $(if $(MECHANISM),--mechanism $(MECHANISM)) $(if $(RATE),--rate $(RATE)) \
 	  $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(VENUE),--venue $(VENUE)) $(if $(SOURCE),--source $(SOURCE)) \
 	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(TRAIN_MINUTES),--train-minutes $(TRAIN_MINUTES))

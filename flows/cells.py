@@ -70,6 +70,13 @@ class Asked:
             return np.zeros((0, len(self.orders)), bool)
         return np.stack([self.decide(cell)["allow"][self.order_rows] for cell in cells])
 
+    def mean_tau(self, profile: str) -> float:
+        """The bundles' own threshold, averaged over the candidates: each fold has one."""
+        folds, counts = np.unique(self._trained.result.fold_of[self.rows], return_counts=True)
+        paths = {f.k: f.bundle_path for f in self._trained.result.folds}
+        taus = [self._remembered(k, paths[k]).manifest.taus[profile[0]] for k in folds.tolist()]
+        return round(float(np.average(taus, weights=counts)), 4)
+
     def _gates(self, cell: Cell) -> list[Decider]:
         if not cell.model:
             guards = GuardsOnly.on(self._instrument, cell.profile, fee=cell.fee, T=self._x.shape[1])
@@ -81,11 +88,15 @@ class Asked:
         }
         return [by_fold[k] for k in self._trained.result.fold_of[self.rows]]
 
-    def _bundle(self, fold: int, path: Path, cell: Cell) -> Bundle:
-        """The fold's bundle, which is asked once a window; with another tau where the cell has one."""
+    def _remembered(self, fold: int, path: Path) -> Bundle:
+        """The fold's bundle, which is asked once a window."""
         if fold not in self._bundles:
             self._bundles[fold] = Remembered.of(load_bundle(path))
-        bundle = self._bundles[fold]
+        return self._bundles[fold]
+
+    def _bundle(self, fold: int, path: Path, cell: Cell) -> Bundle:
+        """With another tau where the cell has one."""
+        bundle = self._remembered(fold, path)
         if cell.tau is None:
             return bundle
         taus = bundle.manifest.taus | {cell.profile[0]: cell.tau}

@@ -236,6 +236,9 @@ def shadow(
         bool, typer.Option("--rolling", help="Train on a span of one length, not on everything before")
     ] = False,
     model: Annotated[str, typer.Option(help="tcn, transformer, lstm, stack (all three) or logistic")] = "tcn",
+    tau: Annotated[
+        str, typer.Option(help="Threshold on P: fitted, from what the training span paid, or profile, the constants")
+    ] = "fitted",
 ) -> None:
     """The experiment matrix A/B/C x (no model, model), from a recording to a verdict."""
     from pydantic import ValidationError
@@ -267,6 +270,7 @@ def shadow(
             t=t,
             rolling=rolling,
             model=model,
+            tau=tau,
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -51,6 +51,9 @@ class ShadowParameters(BaseModel):
     model: Literal["tcn", "transformer", "lstm", "stack", "logistic"] = Field(
         "tcn", description="One net, or all three and what they make up together"
     )
+    tau: Literal["fitted", "profile"] = Field(
+        "fitted", description="Threshold on P: from what the training span's labels paid, or the profile's own"
+    )
     t: int = Field(MODEL.T, ge=20, le=100, description="Steps of a window")
 
     @field_validator("fee_tier")

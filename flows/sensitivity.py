@@ -13,7 +13,6 @@ from feature_repo.instruments import FeeTier
 from reports.matrix import HEADLINE_PROFILE
 from reports.sensitivity import SensitivityPoint
 from reports.sensitivity_point import point_of
-from runtime.profiles import PROFILES
 from runtime.shadow_account import Replayed, account, portfolio
 from runtime.shadow_latency import feed_latency
 
@@ -22,7 +21,7 @@ from .replays import Replays
 
 __all__ = ["sensitivity_cells", "sensitivity_points"]
 
-TAUS = (0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80)
+TAUS = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80)
 TAKER_FEES_BPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5)
 LATENCIES_MS = (1, 5, 10, 20, 50, 100, 200)
 BASE_SIZES_USD = (1_000.0, 3_000.0, 10_000.0, 30_000.0, 100_000.0, 300_000.0)
@@ -47,8 +46,7 @@ def sensitivity_cells(tiers: Sequence[FeeTier], *, model: bool) -> list[Cell]:
 
 
 def _tau_cells(tiers: Sequence[FeeTier]) -> list[Cell]:
-    own = PROFILES[HEADLINE_PROFILE].tau
-    return [Cell(HEADLINE_PROFILE, True, fee, None if tau == own else tau) for fee in tiers for tau in TAUS]
+    return [Cell(HEADLINE_PROFILE, True, fee, tau) for fee in tiers for tau in (None, *TAUS)]
 
 
 def _fee_cells(tiers: Sequence[FeeTier], model: bool) -> list[Cell]:
@@ -78,7 +76,7 @@ def sensitivity_points(
     A replay is made for each latency and each size; taus and fees are read off ``done``.
     """
     model = any(c.model for c in cells)
-    own = PROFILES[HEADLINE_PROFILE].tau
+    own = asked.mean_tau(HEADLINE_PROFILE) if model else float("nan")
     points = []
     for knob, turned in (("tau", _tau_cells(tiers) if model else []), ("fee_bps", _fee_cells(tiers, model))):
         for cell in turned:

@@ -104,6 +104,7 @@ def train(
         checkpoints=workdir / "checkpoints",
         origin=Origin(file.symbol, file.venue, file.simulated, file.fee),
         found=data.found,
+        gross_R=file.gross_R if parameters.tau == "fitted" else None,
         release=release,
         explain=explain,
         progress=progress,

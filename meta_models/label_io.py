@@ -37,6 +37,12 @@ class LabelFile:
     simulated: bool
     fee: FeeTier
 
+    @property
+    def gross_R(self) -> np.ndarray:
+        """Gross result in units of each candidate's R, float64 [N]; NaN where there is no label."""
+        R_bps = np.array([c.R_bps for c in self.candidates], float)
+        return np.divide(self.labels["gross_bps"], R_bps, out=np.full(len(R_bps), np.nan), where=R_bps > 0)
+
 
 def labels_to_parquet(
     labels: np.ndarray,

@@ -35,6 +35,7 @@ class TrainRequest:
     rolling: bool = False
     seed: int = MODEL.seed
     train_minutes: float = MODEL.train_minutes
+    tau: str = "fitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def train(request: TrainRequest, *, progress: Callable[[float], None] | None = N
             workdir=Path(scratch),
             origin=origin,
             found=data.found,
+            gross_R=file.gross_R if request.tau == "fitted" else None,
             tag=request.bundle.name if request.bundle else "release",
             release_folder=request.bundle,
             progress=progress,
@@ -162,6 +164,12 @@ def _parse(argv: Sequence[str] | None) -> TrainRequest:
     parser.add_argument("--rolling", action="store_true", help="train on a span of one length, not on all before")
     parser.add_argument("--seed", type=int, default=d.seed)
     parser.add_argument("--train-minutes", type=float, default=d.train_minutes, help="limit of the whole training")
+    parser.add_argument(
+        "--tau",
+        choices=("fitted", "profile"),
+        default=d.tau,
+        help="threshold on P: from what the training span's labels paid, or the profile's own",
+    )
     return TrainRequest(**vars(parser.parse_args(argv)))
 
 

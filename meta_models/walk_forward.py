@@ -22,6 +22,7 @@ from .jobs import run_jobs, workers_for
 from .sample_check import check_samples
 from .samples import Samples, spans_of
 from .splits import PurgedWalkForward
+from .thresholds import Thresholds, fit_thresholds
 
 __all__ = ["FoldResult", "Origin", "WalkForwardResult", "library_versions", "walk_forward"]
 
@@ -102,6 +103,7 @@ def walk_forward(
     workdir: Path,
     origin: Origin,
     found: np.ndarray | None = None,
+    gross_R: np.ndarray | None = None,
     tag: str = "walk-forward",
     release_folder: Path | None = None,
     buckets_csv: str = EMPTY_BUCKETS,
@@ -125,6 +127,7 @@ def walk_forward(
     workdir : fold bundles go to workdir/<tag>-fold<k>
     origin : symbol, venue, simulated, fee tier
     found : bool [N], False where the store had no window: such rows are neither trained on nor predicted
+    gross_R : float64 [N], gross result in units of R, for the thresholds; None: the profiles' own
     tag, release_folder : the release's tag and folder, by default workdir/<tag>
     buckets_csv : goes into each bundle
     release : whether to fit one on everything
@@ -165,13 +168,15 @@ def walk_forward(
             folds.append(FoldResult(k, None, str(fitted), train, test, spans, {}))
             continue
         fold_tag = f"{tag}-fold{k}"
+        thresholds = _thresholds(gross_R, y, train)
         path, diff = _write(
-            fitted, samples, train, Path(workdir) / fold_tag, fold_tag, origin, [spans], {}, buckets_csv
+            fitted, thresholds, samples, train, Path(workdir) / fold_tag, fold_tag, origin, [spans], {}, buckets_csv
         )
         asked, used = test[found[test]], train[y[train] >= 0]
         p_test[asked] = _predict(path, x[asked], ctx[asked])
         judged.fill(p_test[asked], fitted, samples, used, asked)
-        figures = judged.figures(y, asked) | {"fit": fitted.report, "max_abs_diff": diff}
+        report = fitted.report | {"thresholds": thresholds.report()}
+        figures = judged.figures(y, asked) | {"fit": report, "max_abs_diff": diff}
         if explain:
             figures["importance"] = importance_rows(fitted, samples, used, asked)
         folds.append(FoldResult(k, path, None, train, test, spans, figures))
@@ -186,7 +191,10 @@ def walk_forward(
         spans = [{"role": "release"} | _spans(samples, everything, everything[:0])]
         spans += [{"role": f"fold {f.k}"} | f.spans for f in folds if f.bundle_path is not None]
         folder = release_folder or Path(workdir) / tag
-        path, _ = _write(fitted, samples, everything, folder, tag, origin, spans, for_manifest(metrics), buckets_csv)
+        thresholds = _thresholds(gross_R, y, everything)
+        path, _ = _write(
+            fitted, thresholds, samples, everything, folder, tag, origin, spans, for_manifest(metrics), buckets_csv
+        )
         metrics["notes"] += notes_of("the release", fitted.report)
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -251,8 +259,14 @@ def _fit_all(
     return out
 
 
+def _thresholds(gross_R: np.ndarray | None, y: np.ndarray, rows: np.ndarray) -> Thresholds:
+    used = rows[y[rows] >= 0]
+    return fit_thresholds(None if gross_R is None else gross_R[used], y[used])
+
+
 def _write(
     fitted: FittedModel,
+    thresholds: Thresholds,
     samples: Samples,
     rows: np.ndarray,
     folder: Path,
@@ -273,8 +287,11 @@ def _write(
         fee_tier=origin.fee,
         T=fitted.config.T,
         C=fitted.config.C,
+        payoff=thresholds.payoff,
+        taus=thresholds.taus,
         spans=spans,
-        metrics=metrics | {"fit": fitted.report, "onnx_max_abs_diff": exported.max_abs_diff},
+        metrics=metrics
+        | {"fit": fitted.report | {"thresholds": thresholds.report()}, "onnx_max_abs_diff": exported.max_abs_diff},
         versions=library_versions(),
     )
     path = write_bundle(folder, onnx_bytes=exported.onnx_bytes, manifest=manifest, buckets_csv=buckets_csv)

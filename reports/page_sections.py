@@ -31,6 +31,7 @@ from .tables import (
     reason_table,
     selection_table,
     stress_table,
+    threshold_table,
     tier_table,
     type_table,
 )
@@ -84,9 +85,10 @@ def page_sections(metrics: Mapping, pictures: Mapping[str, bytes]) -> list[tuple
         (
             "Calibration and ensemble",
             "Out-of-sample forecasts: of the candidates given a chance of 60 %, do 60 % reach the target? How the nets "
-            "are combined and calibrated is chosen inside each training span.",
+            "are combined and calibrated, and which P the gate asks for, is found inside each training span.",
             show("calibration"),
             table_html(ensemble_table(metrics)),
+            table_html(threshold_table(metrics)),
         ),
         (
             "What the model looks at",

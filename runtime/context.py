@@ -11,13 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from feature_repo.constants import LABEL
 from feature_repo.fields import CTX_MAX, CTX_NAMES
 from feature_repo.instruments import FeeTier
 
 from .candidate import Candidate, Entry, SigType
 
-__all__ = ["context_row", "context_rows", "fee_bps", "p_breakeven", "round_trip_cost_bps"]
+__all__ = ["context_row", "context_rows", "fee_bps", "round_trip_cost_bps"]
 
 _TYPES = len(SigType)
 
@@ -30,16 +29,6 @@ def fee_bps(candidate: Candidate, fee: FeeTier) -> float:
 def round_trip_cost_bps(candidate: Candidate, fee: FeeTier) -> float:
     """Fees of both legs and the estimated slippage, bps of the mid."""
     return fee_bps(candidate, fee) + float(candidate.est_slip_bps)
-
-
-def p_breakeven(R_bps: float, cost_bps: float) -> float:
-    """Probability of the target at which an entry pays for itself, time-outs ignored; NaN where R is unknown or 0.
-
-    ``p * 0.9 R - (1 - p) * 1.1 R = cost`` solved for p: (1.1 R + cost) / (2 R). Above 1: it cannot pay.
-    """
-    if not R_bps > 0:
-        return math.nan
-    return (LABEL.R_stop * R_bps + cost_bps) / ((LABEL.R_target + LABEL.R_stop) * R_bps)
 
 
 def _clip(value: float) -> float:

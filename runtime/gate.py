@@ -23,10 +23,11 @@ from feature_repo.instruments import FeeTier, Instrument, instrument
 
 from .bundle import Bundle, load_bundle
 from .candidate import Candidate, is_sound
-from .context import context_row, fee_bps, p_breakeven, round_trip_cost_bps
+from .context import context_row, fee_bps, round_trip_cost_bps
 from .decision import Decision, Reason
 from .guards import Answer, GuardInputs, decide, judge
 from .manifest import Manifest
+from .payoff import BARRIERS
 from .profiles import Profile, profile_of
 from .sizing import round_to_lot, size_usd
 
@@ -97,6 +98,7 @@ class _Gate:
         self.fee, self.symbol, self.tick, self.lot = fee, symbol, float(tick), float(lot)
         self.face_value, self.min_notional = float(face_value), float(min_notional)
         self.base_size, self.source = float(base_size), source
+        self._payoff = BARRIERS
         self.last_error: str | None = None
         """What the latest exception inside said; for the log, never for control."""
         self._shape = (T, len(CHANNELS))
@@ -149,7 +151,7 @@ class _Gate:
         reason = decide(self._inputs(candidate, now_ns, _NOT_READ))
         if reason is not Reason.NO_WINDOW:
             return _Outcome(reason)
-        breakeven = p_breakeven(float(candidate.R_bps), round_trip_cost_bps(candidate, self.fee))
+        breakeven = self._payoff.p_breakeven(float(candidate.R_bps), round_trip_cost_bps(candidate, self.fee))
         window = fetch(int(candidate.ts_ns))
         reason = decide(self._inputs(candidate, now_ns, window))
         if reason is not Reason.ALLOW:
@@ -306,7 +308,7 @@ class MetaFilter(_Gate):
             T=manifest.T,
             source=source,
         )
-        self._bundle, self.tau = bundle, manifest.taus[profile[0]]
+        self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff
         self._breakeven_guard = breakeven_guard
 
     @classmethod

@@ -12,6 +12,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CATALOGUE_HASH, CHANNELS, CTX_NAMES
 from feature_repo.instruments import FeeTier
 
+from .payoff import BARRIERS, Payoff
 from .profiles import PROFILES
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 T_RANGE = (20, 100)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,6 +43,7 @@ class Manifest:
     simulated : made from simulated data
     model : the nets in the graph, such as "tcn"
     fee_tier : the fees it was labelled and judged with
+    payoff : what targets and misses of the training span paid; ``p_breakeven`` follows from it
     taus : threshold of P by profile
     spans : a dict a fold: train_start_ns, train_end_ns and what else its maker notes
     metrics, versions : finite numbers and text; any nesting that JSON knows
@@ -58,6 +60,7 @@ class Manifest:
     C: int = MODEL.C
     ctx: int = MODEL.ctx
     catalogue_hash: str = CATALOGUE_HASH
+    payoff: Payoff = BARRIERS
     taus: dict[str, float] = field(default_factory=lambda: {name: p.tau for name, p in PROFILES.items()})
     spans: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -137,7 +140,7 @@ def manifest_from_json(text: str, *, name: str) -> Manifest:
         got = ", ".join(f"{n} = {str(raw[n])[:60]}" for n in wrong)
         raise InputError(f"{name}: unusable {got}", "the fields of runtime/manifest.py and this version's T, C", _AGAIN)
     check_tag(raw["tag"])
-    return Manifest(**{**raw, "fee_tier": FeeTier(**raw["fee_tier"])})
+    return Manifest(**{**raw, "fee_tier": FeeTier(**raw["fee_tier"]), "payoff": Payoff(**raw["payoff"])})
 
 
 def _parse(text: str, name: str) -> Any:
@@ -164,6 +167,16 @@ def _fee(v: Any) -> bool:
     )
 
 
+def _payoff(v: Any) -> bool:
+    return (
+        isinstance(v, dict)
+        and v.keys() == {"target_R", "miss_R"}
+        and _number(v["target_R"])
+        and _number(v["miss_R"])
+        and v["target_R"] > v["miss_R"]
+    )
+
+
 def _is_int(v: Any, low: int, high: int) -> bool:
     return isinstance(v, int) and not isinstance(v, bool) and low <= v <= high
 
@@ -178,6 +191,7 @@ _CHECKS = {
     "T": lambda v: _is_int(v, *T_RANGE),
     "C": lambda v: _is_int(v, len(CHANNELS), len(CHANNELS)),
     "ctx": lambda v: _is_int(v, len(CTX_NAMES), len(CTX_NAMES)),
+    "payoff": _payoff,
     "taus": lambda v: (
         isinstance(v, dict) and v.keys() == PROFILES.keys() and all(_number(t) and 0 < t < 1 for t in v.values())
     ),

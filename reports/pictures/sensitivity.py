@@ -188,7 +188,7 @@ def _mark_defaults(ax: Axes, knob: str, points: Sequence[Mapping], metrics: Mapp
         charged = {a["taker_bps"]: a["fee_tier"] for a in metrics["matrix"]}
     else:
         own = {
-            "tau": {PROFILES[p["profile"][:1]].tau for p in points},
+            "tau": {tau for p in points for tau in _taus(metrics, p["profile"][:1])},
             "latency_ms": {float(ORDER.order_latency_ms)},
             "base_size_usd": {ORDER.base_size_usd},
         }[knob]
@@ -199,6 +199,13 @@ def _mark_defaults(ax: Axes, knob: str, points: Sequence[Mapping], metrics: Mapp
             name, (value, 1.0), xycoords=("data", "axes fraction"), xytext=(-3, -2), textcoords="offset points",
             rotation=90, ha="right", va="top", fontsize=8, color=GREY,
         )  # fmt: skip
+
+
+def _taus(metrics: Mapping, profile: str) -> set[float]:
+    """What the folds' gates asked for; the profile's own where no fold says it."""
+    fits = [fold.get("fit") or {} for fold in (metrics.get("training") or {"folds": ()})["folds"]]
+    found = {fit["thresholds"]["taus"][profile] for fit in fits if fit.get("thresholds")}
+    return found or {PROFILES[profile].tau}
 
 
 def _legend(arms: Sequence[tuple[str, bool]], tiers: Sequence[str]) -> list[Line2D]:

@@ -13,6 +13,7 @@ from .matrix import matrix_table, stress_table
 from .model import model_table
 from .selection import selection_table
 from .signal import type_table
+from .thresholds import threshold_table
 from .tiers import tier_summary, tier_table
 from .training import decomposition_table, fold_summary, fold_table, member_table, no_model_reason
 
@@ -43,6 +44,7 @@ __all__ = [
     "reason_table",
     "selection_table",
     "stress_table",
+    "threshold_table",
     "tier_summary",
     "tier_table",
     "type_table",

@@ -33,6 +33,8 @@ def samples():
     made = make(N, C=24, strength=8.0)
     made.labels["y"][::10] = -1  # unfilled entries
     made.labels["weight"][::10] = 0.0
+    hit = made.labels["y"] == 1
+    made.labels["gross_bps"] = np.where(hit, 0.9, -0.15) + np.random.default_rng(2).normal(0, 0.3, N)  # R = 1 bps
     return made
 
 
@@ -45,6 +47,7 @@ def garbage_from(made, first):
     bad.ts_ns[first:] += 3 * (bad.ts_ns[first:] - bad.ts_ns[first])
     bad.labels["ts_ns"] = bad.ts_ns
     bad.labels["y"][first:] = rng.integers(-1, 2, n)
+    bad.labels["gross_bps"][first:] = rng.normal(0, 1e3, n)
     bad.labels["weight"][first:] = rng.uniform(0, 1, n)
     bad.labels["t_end_ns"][first:] = bad.ts_ns[first:] + rng.integers(0, 3_600, n) * SECOND_NS
     return bad
@@ -59,6 +62,7 @@ def run(made, workdir, config=CONFIG, **kw):
         config=config,
         workdir=workdir,
         origin=ORIGIN,
+        gross_R=made.labels["gross_bps"],
         release=False,
         explain=False,
         **kw,
@@ -74,6 +78,12 @@ def fitted_report(fold):
     return load_bundle(fold.bundle_path).manifest.metrics["fit"]
 
 
+def thresholds(fold):
+    """As the gate reads them."""
+    manifest = load_bundle(fold.bundle_path).manifest
+    return manifest.taus, manifest.payoff
+
+
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     made = samples()
@@ -87,6 +97,7 @@ def test_garbage_in_the_last_test_block_moves_nothing_but_its_own_answers(clean,
         assert old.reason is None
         assert graph(old) == graph(new)
         assert fitted_report(old) == fitted_report(new)
+        assert thresholds(old) == thresholds(new)
         np.testing.assert_array_equal(old.train_idx, new.train_idx)
         np.testing.assert_array_equal(old.test_idx, new.test_idx)
     earlier = slice(0, 2 * BLOCK)
@@ -101,6 +112,7 @@ def test_garbage_from_the_first_test_block_on_reaches_the_next_fold_and_not_this
     after = run(garbage_from(made, BLOCK), tmp_path)
     assert graph(before.folds[0]) == graph(after.folds[0])
     assert fitted_report(before.folds[0]) == fitted_report(after.folds[0])
+    assert thresholds(before.folds[0]) == thresholds(after.folds[0])
     # The second fold trains on the first block: its garbage must show, or this file shows nothing.
     assert after.folds[1].bundle_path is None or graph(before.folds[1]) != graph(after.folds[1])
 
@@ -138,6 +150,17 @@ def past(made, what, rows):
     else:  # known only after the test block has begun
         other.labels["t_end_ns"][rows] = other.ts_ns[-1]
     return other
+
+
+def test_what_the_training_span_paid_moves_the_thresholds_and_nothing_else(one_fold, tmp_path):
+    made, fold = one_fold
+    other = deepcopy(made)
+    other.labels["gross_bps"][fold.train_idx[-60:]] -= 1.0
+    (moved,) = run(other, tmp_path, ONE_FOLD).folds
+    assert graph(fold) == graph(moved)
+    assert all(
+        moved_tau > tau for moved_tau, tau in zip(*(thresholds(f)[0].values() for f in (moved, fold)), strict=True)
+    )
 
 
 @pytest.mark.parametrize("what", ["x", "ctx", "y", "weight", "t_end"])

@@ -111,6 +111,25 @@ def test_release_is_a_bundle_that_carries_the_figures(result):
     json.dumps(result.metrics, allow_nan=False)
 
 
+def test_thresholds_are_of_each_training_span(made, tmp_path):
+    y = made.labels["y"]
+    late = np.arange(len(y)) >= 600
+    gross = np.where(y == 1, 0.9, np.where(late, -0.5, -0.1))
+    result = run(made, tmp_path, explain=False, gross_R=gross)
+    for rows, bundle in [(f.train_idx, f.bundle_path) for f in result.folds] + [(np.arange(len(y)), result.release)]:
+        manifest, used = load_bundle(bundle).manifest, rows[y[rows] >= 0]
+        missed = gross[used][y[used] == 0].mean()
+        assert manifest.payoff.miss_R == pytest.approx(missed)
+        assert manifest.taus["B"] == pytest.approx((0.2 - missed) / (0.9 - missed))
+        assert manifest.metrics["fit"]["thresholds"]["taus"] == manifest.taus
+    first, second = (load_bundle(f.bundle_path).manifest.taus["B"] for f in result.folds)
+    assert first < second  # only the second has seen the dear misses
+
+
+def test_without_results_the_gate_asks_for_the_profiles_own(result):
+    assert load_bundle(result.release).manifest.taus == {"A": 0.70, "B": 0.65, "C": 0.60}
+
+
 def test_poisoned_test_block_changes_nothing_that_was_fitted(small, tmp_path):
     _, result = small
     poisoned = made_with_gaps(500)

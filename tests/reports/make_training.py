@@ -53,7 +53,10 @@ def training_fold(k, reason=None):
             }
             for i, name in enumerate(("ofi_z", "cvd_z", "spread_bps", "session_flag"))
         ],
-        "fit": {"epochs": 12, "stopped_by_time": False, "leak": leak_dict(), "ensemble": ensemble_dict()},
+        "fit": {
+            "epochs": 12, "stopped_by_time": False, "leak": leak_dict(), "ensemble": ensemble_dict(),
+            "thresholds": thresholds_dict(),
+        },
     }  # fmt: skip
 
 
@@ -84,6 +87,12 @@ def ensemble_dict():
         "gain": {
             "average+isotonic": 0.0005, "logistic+platt": 0.0008, "logistic+isotonic": 0.0016, "base": 0.0114,
         },
+    }  # fmt: skip
+
+
+def thresholds_dict():
+    return {
+        "target_R": 0.92, "miss_R": -0.13, "n_target": 410, "n_miss": 490, "taus": {"A": 0.41, "B": 0.314, "C": 0.219},
     }  # fmt: skip
 
 

@@ -190,11 +190,13 @@ def test_sensitivity_writes_the_trades_below_each_point():
 
 
 def test_sensitivity_marks_what_the_run_used():
-    tau, latency, fee, size = pictures.sensitivity_figure(make_metrics.metrics()).axes
-    marked = [
-        [line.get_xdata()[0] for line in ax.lines if line.get_label() == "_default"] for ax in (tau, latency, fee, size)
-    ]
-    assert marked == [[0.65], [20.0], [5.0, 1.7], [10_000.0]]
+    def marked(metrics):
+        axes = pictures.sensitivity_figure(metrics).axes
+        return [[line.get_xdata()[0] for line in ax.lines if line.get_label() == "_default"] for ax in axes[:4]]
+
+    assert marked(make_metrics.metrics()) == [[0.314], [20.0], [5.0, 1.7], [10_000.0]]
+    assert marked(make_metrics.metrics(training=None))[0] == [0.65]
+    (_, _, fee, _) = pictures.sensitivity_figure(make_metrics.metrics()).axes
     assert {"regular", "vip9"} <= {t.get_text() for t in fee.texts}
 
 

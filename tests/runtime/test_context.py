@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 from feature_repo.fields import CTX_NAMES
 from runtime.candidate import Entry, SigType
-from runtime.context import context_row, context_rows, fee_bps, p_breakeven, round_trip_cost_bps
+from runtime.context import context_row, context_rows, fee_bps, round_trip_cost_bps
 
 from .gate_builders import FEE, candidate, market_row
 
@@ -31,19 +29,6 @@ def test_costs_of_taker_and_maker_entries():
     assert fee_bps(candidate(), FEE) == 10.0
     assert fee_bps(candidate(entry=Entry.MAKER), FEE) == 7.0
     assert round_trip_cost_bps(candidate(est_slip_bps=0.5), FEE) == 10.5
-
-
-@pytest.mark.parametrize(
-    ("R", "cost", "p"), [(10.0, 0.0, 0.55), (10.0, 9.0, 1.0), (40.0, 10.0, 0.675), (100.0, 10.0, 0.6)]
-)
-def test_breakeven(R, cost, p):
-    assert p_breakeven(R, cost) == pytest.approx(p)
-    assert p_breakeven(R, cost) * 0.9 * R - (1 - p_breakeven(R, cost)) * 1.1 * R == pytest.approx(cost)
-
-
-@pytest.mark.parametrize("R", [math.nan, 0.0, -1.0])
-def test_no_breakeven_without_r(R):
-    assert math.isnan(p_breakeven(R, 10.0))
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)

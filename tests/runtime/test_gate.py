@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from runtime.bundle import load_bundle
 from runtime.candidate import SigType, Tier
 from runtime.context import context_row
 from runtime.gate import GuardsOnly
+from runtime.payoff import Payoff
 from runtime.sizing import round_to_lot, size_usd
 
 from .gate_builders import FEE, LOT, TICK, TS, bundle_folder, candidate, market_row, window
@@ -97,6 +99,15 @@ def test_profiles_and_their_taus(folder):
     for tier, taken in ((Tier.A, "ABC"), (Tier.B, "BC"), (Tier.C, "C")):
         got = "".join(n for n, g in gates.items() if g.decide(candidate(tier=tier), TS, window(), market_row()).allow)
         assert got == taken
+
+
+def test_thresholds_and_break_even_are_the_bundles(folder):
+    bundle = load_bundle(folder)
+    fitted = replace(bundle.manifest, taus={"A": 0.45, "B": 0.35, "C": 0.25}, payoff=Payoff(0.92, -0.13))
+    gate = MetaFilter(replace(bundle, manifest=fitted), profile="B")
+    d = gate.decide(candidate(), TS, window(), market_row())
+    assert d.size == pytest.approx(10_000 * (d.p - 0.35), abs=LOT * 2000)
+    assert d.p_breakeven == pytest.approx((10.525 + 0.13 * 40 / 0.9) / (1.05 * 40 / 0.9))
 
 
 def test_the_fee_is_the_bundles_unless_given(folder):

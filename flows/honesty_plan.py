@@ -28,7 +28,7 @@ __all__ = [
     "sources",
 ]
 
-FIRST_SEED = 201
+FIRST_SEED = 501
 """Seeds below this one were looked at when defaults were chosen; an honest rate needs others."""
 EDGES = (0.0, 1.0)
 _PER_HOUR = 125

@@ -103,7 +103,7 @@ def _bare_loop(
     """What `fit_net` does, without Lightning."""
     import torch
 
-    from meta_models.lit import Batches, class_weights, epochs_for
+    from meta_models.lit import Batches, class_weights, epochs_for, hide_channels
     from meta_models.losses import loss_of
 
     torch.manual_seed(_SEED)
@@ -119,7 +119,7 @@ def _bare_loop(
         batches.set_epoch(epoch)
         for windows, target, mass in batches:
             optimizer.zero_grad()
-            loss(net(windows), target, mass).backward()
+            loss(net(hide_channels(windows, optim.channel_dropout)), target, mass).backward()
             optimizer.step()
             schedule.step()
     return net.eval()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from meta_models import watch
-from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net
+from meta_models.lit import BinaryLit, OptimConfig, class_weights, epochs_for, fit_net, hide_channels
 from meta_models.nets.tcn import TCN, TCNConfig
 from meta_models.predict import predict_logit
 
@@ -88,6 +90,25 @@ def test_it_learns():
     x, y = samples(1)
     result = train(OptimConfig(epochs=12, batch=32, lr=1e-2, accelerator="cpu"))
     assert ((predict_logit(result.net, x) > 0) == y).mean() > 0.8
+
+
+def test_hidden_channels_are_hidden_at_every_step_and_the_rest_is_scaled_up():
+    torch.manual_seed(0)
+    x = 1.0 + torch.rand(500, 6, 24)
+    kept = (hide_channels(x, 0.25) / x).round(decimals=4)
+    assert torch.equal(kept, kept[:, :1].expand_as(kept))
+    assert kept.unique().tolist() == pytest.approx([0.0, 1.3333])
+    assert (kept[:, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert (kept[:, 0] == 0).sum(dim=1).unique().numel() > 3  # each window has its own
+    assert torch.equal(hide_channels(x, 0.0), x)
+
+
+def test_channels_are_hidden_from_the_net_in_training_and_never_afterwards():
+    x, _ = samples(1)
+    shown = replace(CPU, channel_dropout=0.0)
+    assert not np.array_equal(predict_logit(train(shown).net, x), predict_logit(train().net, x))
+    net = train().net
+    assert np.array_equal(predict_logit(net, x), predict_logit(net, x))
 
 
 def test_watched_rows_are_predicted_after_each_epoch_and_change_nothing():

@@ -3,7 +3,8 @@
 A profile's tau presumes that whatever misses its target is stopped: P = 0.65 then earns 2 x 0.65 - 1.1 = 0.2 R before
 costs. Most misses end by time, near the price they began at, and earn far more than -1.1 R; the same 0.2 R is reached
 by a much smaller P. The fitted tau is the P that earns, by the payoffs of the span, what the profile's own tau would
-earn at the barriers: 0.3 R for A, 0.2 R for B, 0.1 R for C.
+earn at the barriers: 0.3 R for A, 0.2 R for B, 0.1 R for C. The gate also asks for the P at which the candidate's own
+cost is earned; both follow from the same payoffs.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class Thresholds:
 
     Attributes
     ----------
-    payoff : mean gross result of targets and of misses, units of R
+    payoff : mean gross result of targets and of misses, units of R; None where nothing was fitted
     taus : by profile
-    n_target, n_miss : labels behind the payoff; 0 where nothing was fitted
+    n_target, n_miss : labels behind the payoff
     """
 
-    payoff: Payoff
+    payoff: Payoff | None
     taus: dict[str, float]
     n_target: int = 0
     n_miss: int = 0
@@ -42,8 +43,8 @@ class Thresholds:
     def report(self) -> dict[str, object]:
         """Plain JSON."""
         return {
-            "target_R": self.payoff.target_R,
-            "miss_R": self.payoff.miss_R,
+            "target_R": self.payoff and self.payoff.target_R,
+            "miss_R": self.payoff and self.payoff.miss_R,
             "n_target": self.n_target,
             "n_miss": self.n_miss,
             "taus": dict(self.taus),
@@ -68,7 +69,7 @@ def fit_thresholds(gross_R: np.ndarray | None, y: np.ndarray) -> Thresholds:
     InputError
         A result that is not finite.
     """
-    own = Thresholds(BARRIERS, {name: profile.tau for name, profile in PROFILES.items()})
+    own = Thresholds(None, {name: profile.tau for name, profile in PROFILES.items()})
     if gross_R is None:
         return own
     gross, hit = np.asarray(gross_R, float), np.asarray(y) == 1

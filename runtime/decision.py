@@ -44,7 +44,7 @@ class Decision:
     ----------
     p : probability of the target barrier, NaN where the model was not asked
     size : notional in quote currency, 0 when denied
-    p_breakeven : (1.1 R + cost) / 2 R, NaN where unknown
+    p_breakeven : from which P on the entry pays (``runtime.payoff``), NaN where unknown
     latency_us : measured from call to answer; not part of equality
     """
 

@@ -292,7 +292,7 @@ class MetaFilter(_Gate):
         source: WindowSource | None = None,
         fee: FeeTier | None = None,
         base_size: float = ORDER.base_size_usd,
-        breakeven_guard: bool = False,
+        breakeven_guard: bool | None = None,
     ) -> None:
         manifest = bundle.manifest
         facts = instrument(manifest.venue, manifest.symbol)
@@ -308,8 +308,8 @@ class MetaFilter(_Gate):
             T=manifest.T,
             source=source,
         )
-        self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff
-        self._breakeven_guard = breakeven_guard
+        self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff or BARRIERS
+        self._breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
 
     @classmethod
     def load(
@@ -320,7 +320,7 @@ class MetaFilter(_Gate):
         source: WindowSource | None = None,
         fee: FeeTier | None = None,
         base_size: float = ORDER.base_size_usd,
-        breakeven_guard: bool = False,
+        breakeven_guard: bool | None = None,
     ) -> Self:
         """A gate on the bundle at ``path``.
 
@@ -331,7 +331,7 @@ class MetaFilter(_Gate):
         source : where ``allow`` reads windows; ``decide`` needs none
         fee : by default the tier that the bundle was made with
         base_size : notional at P - tau = 1, quote currency
-        breakeven_guard : also deny where P does not exceed p_breakeven
+        breakeven_guard : also deny where P does not exceed p_breakeven; None: where the bundle knows its payoffs
 
         Raises
         ------

@@ -12,7 +12,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CATALOGUE_HASH, CHANNELS, CTX_NAMES
 from feature_repo.instruments import FeeTier
 
-from .payoff import BARRIERS, Payoff
+from .payoff import Payoff
 from .profiles import PROFILES
 
 __all__ = [
@@ -43,7 +43,7 @@ class Manifest:
     simulated : made from simulated data
     model : the nets in the graph, such as "tcn"
     fee_tier : the fees it was labelled and judged with
-    payoff : what targets and misses of the training span paid; ``p_breakeven`` follows from it
+    payoff : what targets and misses of the training span paid, so that a gate knows which P breaks even; None: unknown
     taus : threshold of P by profile
     spans : a dict a fold: train_start_ns, train_end_ns and what else its maker notes
     metrics, versions : finite numbers and text; any nesting that JSON knows
@@ -60,7 +60,7 @@ class Manifest:
     C: int = MODEL.C
     ctx: int = MODEL.ctx
     catalogue_hash: str = CATALOGUE_HASH
-    payoff: Payoff = BARRIERS
+    payoff: Payoff | None = None
     taus: dict[str, float] = field(default_factory=lambda: {name: p.tau for name, p in PROFILES.items()})
     spans: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -140,7 +140,9 @@ def manifest_from_json(text: str, *, name: str) -> Manifest:
         got = ", ".join(f"{n} = {str(raw[n])[:60]}" for n in wrong)
         raise InputError(f"{name}: unusable {got}", "the fields of runtime/manifest.py and this version's T, C", _AGAIN)
     check_tag(raw["tag"])
-    return Manifest(**{**raw, "fee_tier": FeeTier(**raw["fee_tier"]), "payoff": Payoff(**raw["payoff"])})
+    return Manifest(
+        **{**raw, "fee_tier": FeeTier(**raw["fee_tier"]), "payoff": raw["payoff"] and Payoff(**raw["payoff"])}
+    )
 
 
 def _parse(text: str, name: str) -> Any:
@@ -168,7 +170,7 @@ def _fee(v: Any) -> bool:
 
 
 def _payoff(v: Any) -> bool:
-    return (
+    return v is None or (
         isinstance(v, dict)
         and v.keys() == {"target_R", "miss_R"}
         and _number(v["target_R"])

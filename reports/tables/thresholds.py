@@ -37,7 +37,8 @@ def threshold_table(metrics: Mapping) -> Table:
         tuple(rows),
         ("",) * len(rows),
         "pay: mean gross result of the training span's labels in units of R; tau: the P that earns, at these payoffs, "
-        f"what the profile's own tau ({own}) would earn if every miss were stopped at -1.1 R; 0 targets: not fitted"
+        f"what the profile's own tau ({own}) would earn if every miss were stopped at -1.1 R; P must also earn the "
+        "candidate's own cost; 0 targets: not fitted"
         if rows
         else f"N/A: {no_model_reason(metrics) or 'the thresholds were not reported'}",
     )

@@ -89,7 +89,7 @@ def steps(name: str) -> tuple[int, list[Took]]:
     def bare() -> None:
         nets["bare"] = _bare_loop(lambda: make_net(config), *data, optim)
 
-    took = alternate([ours, bare])
+    took = alternate([ours, bare], rounds=5)
     # Weights, not answers: torch takes another attention kernel where a weight wants a gradient.
     weights = [[w.detach().numpy() for w in net.state_dict().values()] for net in nets.values()]
     if not all(np.array_equal(a, b) for a, b in zip(*weights, strict=True)):

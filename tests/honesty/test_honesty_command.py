@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"seeds": 2, "candidates": 1_000, "models": ("logistic",), "folds": 2}
-NAMES = ["edge0-seed201", "edge1-seed201", "edge0-seed202", "edge1-seed202"]
+NAMES = ["edge0-seed501", "edge1-seed501", "edge0-seed502", "edge1-seed502"]
 
 
 class Made:
@@ -109,7 +109,7 @@ def test_more_seeds_keep_those_that_are_there(call):
     call(Made())
     more = Made()
     call(more, seeds=3)
-    assert more.asked == ["edge0-seed203", "edge1-seed203"]
+    assert more.asked == ["edge0-seed503", "edge1-seed503"]
 
 
 @pytest.mark.parametrize("change", [{"candidates": 1_001}, {"folds": 3}])
@@ -133,17 +133,17 @@ def test_another_code_starts_anew(call, monkeypatch):
     [
         lambda text: text[: len(text) // 2],
         lambda text: "",
-        lambda text: text.replace('"seed": 202', '"seed": 201'),
+        lambda text: text.replace('"seed": 502', '"seed": 501'),
         lambda text: text.replace('"claim": false', '"claim": true'),
     ],
 )
 def test_a_damaged_result_is_said_and_run_again(call, tmp_path, capsys, damage):
     call(Made())
-    (path,) = (tmp_path / "data").rglob("edge0-seed202.json")
+    (path,) = (tmp_path / "data").rglob("edge0-seed502.json")
     path.write_text(damage(path.read_text()))
     again = Made()
     assert call(again) == 0
-    assert again.asked == ["edge0-seed202"]
+    assert again.asked == ["edge0-seed502"]
     assert "damaged" in capsys.readouterr().err
     assert _summary(tmp_path)["runs"]["done"] == 4
 
@@ -228,7 +228,7 @@ def test_a_run_ends_with_the_call_that_started_it(monkeypatch):
 
 
 def _run(tmp_path, **more):
-    told = {"edge": 0, "seed": 201, "candidates": 1_000, "models": "logistic", "folds": 2} | more
+    told = {"edge": 0, "seed": 501, "candidates": 1_000, "models": "logistic", "folds": 2} | more
     told |= {"out": tmp_path / "out", "scratch": tmp_path / "scratch"}
     return honesty_run.main([text for name, value in told.items() for text in (f"--{name}", str(value))])
 
@@ -262,7 +262,7 @@ def test_a_tape_with_too_few_candidates_is_refused_and_leaves_nothing(tmp_path, 
 
 def test_the_seeds_are_none_that_a_default_was_chosen_on():
     seeds = {plan.seed for plan in plan_runs(20, 3_000, ("tcn", "logistic"), 3)}
-    assert seeds == set(range(201, 221))
+    assert seeds == set(range(501, 521))
     assert FIRST_SEED > 100
 
 
@@ -322,7 +322,7 @@ def short(tmp_path_factory):
 
 def test_the_short_form_keeps_a_result_a_run_and_nothing_else(short):
     folder, runs = short
-    wanted = {f"edge{edge}-seed{seed}.json" for edge in (0, 1) for seed in (201, 202, 203)}
+    wanted = {f"edge{edge}-seed{seed}.json" for edge in (0, 1) for seed in (501, 502, 503)}
     assert {p.name for p in runs.iterdir()} == wanted | {".lock"}
     assert [p.name for p in (folder / "data").iterdir()] == ["honesty"]
 

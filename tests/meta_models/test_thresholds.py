@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.errors import InputError
 from meta_models.thresholds import TAU_RANGE, fit_thresholds
-from runtime.payoff import BARRIERS, Payoff
+from runtime.payoff import Payoff
 from runtime.profiles import PROFILES
 
 OWN = {"A": 0.70, "B": 0.65, "C": 0.60}
@@ -54,7 +54,8 @@ def test_the_order_of_the_labels_does_not_matter():
 
 def test_without_results_the_profiles_keep_their_own():
     found = fit_thresholds(None, np.array([0, 1]))
-    assert (found.taus, found.payoff, found.n_target) == (OWN, BARRIERS, 0)
+    assert (found.taus, found.payoff) == (OWN, None)
+    assert found.report() == {"target_R": None, "miss_R": None, "n_target": 0, "n_miss": 0, "taus": OWN}
 
 
 @pytest.mark.parametrize("few", [0, 19])

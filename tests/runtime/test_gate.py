@@ -101,11 +101,25 @@ def test_profiles_and_their_taus(folder):
         assert got == taken
 
 
-def test_thresholds_and_break_even_are_the_bundles(folder):
+@pytest.fixture
+def fitted(folder):
+    """A bundle whose training span knew mostly time-outs."""
     bundle = load_bundle(folder)
-    fitted = replace(bundle.manifest, taus={"A": 0.45, "B": 0.35, "C": 0.25}, payoff=Payoff(0.92, -0.13))
-    gate = MetaFilter(replace(bundle, manifest=fitted), profile="B")
-    d = gate.decide(candidate(), TS, window(), market_row())
+    taus = {"A": 0.45, "B": 0.35, "C": 0.25}
+    return replace(bundle, manifest=replace(bundle.manifest, taus=taus, payoff=Payoff(0.92, -0.13)))
+
+
+def test_a_bundle_that_knows_its_payoffs_allows_nothing_that_does_not_earn_its_own_cost(fitted, monkeypatch):
+    thin = candidate(R_bps=24.0, exp_reward_bps=22.0)  # breaks even at (10.525 / 24 + 0.13) / 1.05
+    for p, guarded, free in ((0.53, False, True), (0.55, True, True), (0.34, False, False)):
+        monkeypatch.setattr(type(fitted), "predict", lambda self, x, ctx, p=p: np.float32([p]))
+        d = MetaFilter(fitted).decide(thin, TS, window(), market_row())
+        assert (d.allow, d.p_breakeven) == (guarded, pytest.approx(0.54147, abs=1e-5))
+        assert MetaFilter(fitted, breakeven_guard=False).decide(thin, TS, window(), market_row()).allow is free
+
+
+def test_thresholds_and_break_even_are_the_bundles(fitted):
+    d = MetaFilter(fitted, profile="B").decide(candidate(), TS, window(), market_row())
     assert d.size == pytest.approx(10_000 * (d.p - 0.35), abs=LOT * 2000)
     assert d.p_breakeven == pytest.approx((10.525 + 0.13 * 40 / 0.9) / (1.05 * 40 / 0.9))
 

@@ -19,7 +19,7 @@ from runtime.shadow_latency import feed_latency
 from .cells import Asked, Cell
 from .replays import Replays
 
-__all__ = ["sensitivity_cells", "sensitivity_points"]
+__all__ = ["TAUS", "sensitivity_cells", "sensitivity_points"]
 
 TAUS = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80)
 TAKER_FEES_BPS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5)

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from feature_repo.fees import FEE_TIERS
 from feature_repo.table import FeatureTable
+from flows.sensitivity import TAUS
 from flows.steps import make_tape
 from reports.matrix import BANNER
 from runtime import MetaFilter
@@ -85,7 +86,10 @@ def test_at_six_ticks_profile_c_decides_as_at_five(metrics):
 
 def test_a_knob_at_its_own_setting_gives_the_arm(metrics):
     arms = {(a["fee_tier"], a["model"]): a["exits"]["label"] for a in metrics["matrix"] if a["profile"] == "B"}
-    own, seen = {"tau": 0.65, "latency_ms": 20, "base_size_usd": 10_000}, set()
+    fits = [fold["fit"]["thresholds"]["taus"]["B"] for fold in metrics["training"]["folds"] if fold["fit"]]
+    (tau,) = {p["value"] for p in metrics["sensitivity"]["points"] if p["knob"] == "tau"} - set(TAUS)
+    assert min(fits) - 1e-4 <= tau <= max(fits) + 1e-4
+    own, seen = {"tau": tau, "latency_ms": 20, "base_size_usd": 10_000}, set()
     for point in metrics["sensitivity"]["points"]:
         if point["knob"] == "fee_bps" or point["label"] or point["value"] != own[point["knob"]]:
             continue

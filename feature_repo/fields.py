@@ -322,6 +322,9 @@ CATALOGUE_HASH = catalogue_hash()
 """Binds bundles and feature tables to this catalogue: one made from another is refused."""
 
 
+_TURN = {1: np.ones(len(SIGNED), np.float32), -1: np.where(SIGNED, -1, 1).astype(np.float32)}
+
+
 def align(x: np.ndarray, side: int) -> np.ndarray:
     """Turn rows to the candidate's side: signed channels are multiplied by ``side``.
 
@@ -334,4 +337,4 @@ def align(x: np.ndarray, side: int) -> np.ndarray:
     -------
     float32 [..., C], a new array
     """
-    return np.where(SIGNED, x * np.float32(side), x).astype(np.float32)
+    return np.multiply(x, _TURN[side], dtype=np.float32)

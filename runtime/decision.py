@@ -14,6 +14,7 @@ class Reason(Enum):
 
     ALLOW = "allow"
     INTERNAL_ERROR = "internal_error"  # an exception inside; always a denial
+    KILL_SWITCH = "kill_switch"  # its file is there
     BAD_CANDIDATE = "bad_candidate"  # unknown type, side, or a field that is missing or not finite
     WRONG_SYMBOL = "wrong_symbol"
     EXPIRED = "expired"  # too old, or from the future

@@ -26,6 +26,7 @@ from .candidate import Candidate, is_sound
 from .context import context_row, fee_bps, round_trip_cost_bps
 from .decision import Decision, Reason
 from .guards import Answer, GuardInputs, decide, judge
+from .kill_switch import KILL_NAME, KillSwitch
 from .manifest import Manifest
 from .payoff import BARRIERS
 from .profiles import Profile, profile_of
@@ -85,6 +86,7 @@ class _Gate:
         base_size: float,
         T: int,
         source: WindowSource | None,
+        kill_switch: Path | str | None,
     ) -> None:
         self.profile: Profile = profile_of(profile)
         for name, value in (("tick", tick), ("lot", lot), ("base_size", base_size)):
@@ -99,6 +101,7 @@ class _Gate:
         self.face_value, self.min_notional = float(face_value), float(min_notional)
         self.base_size, self.source = float(base_size), source
         self._payoff = BARRIERS
+        self.kill_switch = None if kill_switch is None else KillSwitch(kill_switch)
         self.last_error: str | None = None
         """What the latest exception inside said; for the log, never for control."""
         self._shape = (T, len(CHANNELS))
@@ -145,6 +148,8 @@ class _Gate:
         )
 
     def _judge(self, candidate: Candidate, now_ns: int, fetch: Callable[[int], _Window]) -> _Outcome:
+        if self.kill_switch is not None and self.kill_switch.is_on():
+            return _Outcome(Reason.KILL_SWITCH)
         if not is_sound(candidate):
             return _Outcome(Reason.BAD_CANDIDATE)
         # Nobody waits for a store on behalf of a candidate that is denied anyhow.
@@ -245,6 +250,7 @@ class GuardsOnly(_Gate):
     base_size : notional, quote currency
     T : rows of a window
     source : where ``allow`` reads windows; ``decide`` needs none
+    kill_switch : a file; while it is there everything is denied
     """
 
     def __init__(
@@ -260,10 +266,11 @@ class GuardsOnly(_Gate):
         base_size: float = ORDER.base_size_usd,
         T: int = MODEL.T,
         source: WindowSource | None = None,
+        kill_switch: Path | str | None = None,
     ) -> None:
         super().__init__(
             profile=profile, fee=fee, symbol=symbol, tick=tick, lot=lot, face_value=face_value,
-            min_notional=min_notional, base_size=base_size, T=T, source=source,
+            min_notional=min_notional, base_size=base_size, T=T, source=source, kill_switch=kill_switch,
         )  # fmt: skip
 
     @classmethod
@@ -293,6 +300,7 @@ class MetaFilter(_Gate):
         fee: FeeTier | None = None,
         base_size: float = ORDER.base_size_usd,
         breakeven_guard: bool | None = None,
+        kill_switch: Path | str | None = None,
     ) -> None:
         manifest = bundle.manifest
         facts = instrument(manifest.venue, manifest.symbol)
@@ -307,6 +315,7 @@ class MetaFilter(_Gate):
             base_size=base_size,
             T=manifest.T,
             source=source,
+            kill_switch=kill_switch,
         )
         self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff or BARRIERS
         self._breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
@@ -321,6 +330,7 @@ class MetaFilter(_Gate):
         fee: FeeTier | None = None,
         base_size: float = ORDER.base_size_usd,
         breakeven_guard: bool | None = None,
+        kill_switch: Path | str | None = None,
     ) -> Self:
         """A gate on the bundle at ``path``.
 
@@ -332,6 +342,7 @@ class MetaFilter(_Gate):
         fee : by default the tier that the bundle was made with
         base_size : notional at P - tau = 1, quote currency
         breakeven_guard : also deny where P does not exceed p_breakeven; None: where the bundle knows its payoffs
+        kill_switch : a file; while it is there everything is denied. None: KILL beside the release, releases/KILL
 
         Raises
         ------
@@ -345,6 +356,7 @@ class MetaFilter(_Gate):
             fee=fee,
             base_size=base_size,
             breakeven_guard=breakeven_guard,
+            kill_switch=Path(path).absolute().parent / KILL_NAME if kill_switch is None else kill_switch,
         )
 
     @property

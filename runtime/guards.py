@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from feature_repo.constants import GATE, LABEL
 
@@ -24,8 +24,7 @@ _MID_TOLERANCE = 1e-6  # relative
 _TOLERANCE = 1e-9  # relative: a stop of exactly six ticks survives the way through bps
 
 
-@dataclass(frozen=True, slots=True)
-class GuardInputs:
+class GuardInputs(NamedTuple):
     """Everything that a decision before the model depends on.
 
     Attributes
@@ -68,8 +67,7 @@ class GuardInputs:
     profile: Profile
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the model said, and the size that follows from it.
 
     Attributes

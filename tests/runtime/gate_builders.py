@@ -148,6 +148,6 @@ def bundle_folder(root: Path, tag: str = "tiny", **graph_changes: float) -> Path
     return write_bundle(
         root / tag,
         onnx_bytes=graph(**graph_changes).SerializeToString(),
-        manifest=manifest(tag),
+        manifest=manifest(tag, T=graph_changes.get("T", MODEL.T)),
         buckets_csv="bucket,n\n",
     )

@@ -298,6 +298,7 @@ def test_every_reason_is_reached_here():
     elsewhere = {
         Reason.ALLOW,
         Reason.INTERNAL_ERROR,
+        Reason.KILL_SWITCH,  # test_kill_switch.py
         Reason.STORE_ERROR,
         Reason.MODEL_ERROR,
         Reason.P_BELOW_TAU,

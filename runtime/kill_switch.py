@@ -1,0 +1,47 @@
+"""A file that stops everything: while it is there, no gate that knows of it allows anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from feature_repo.errors import InputError
+
+__all__ = ["KILL_NAME", "KillSwitch"]
+
+KILL_NAME = "KILL"
+"""Beside the releases: ``touch releases/KILL`` stops, ``rm releases/KILL`` lets go on."""
+
+
+class KillSwitch:
+    """Asked at every decision; it costs two microseconds and keeps nothing in mind.
+
+    Parameters
+    ----------
+    path : the file; its content does not matter, and a link that leads nowhere counts, too
+
+    Raises
+    ------
+    InputError
+        When its folder is not there: a switch that nobody can throw is none.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._file, self._folder = os.fspath(self.path), os.fspath(self.path.parent)
+        if not self.path.parent.is_dir():
+            raise InputError(
+                f"the kill switch {self.path} in a folder that does not exist",
+                "a file in a folder that is there, such as releases/KILL",
+                "Make the folder, or give another path",
+            )
+
+    def is_on(self) -> bool:
+        """Whether the file is there, or cannot be looked for: fail closed."""
+        try:
+            os.lstat(self._file)
+        except FileNotFoundError:
+            return not os.path.isdir(self._folder)
+        except OSError:
+            return True
+        return True

@@ -330,11 +330,26 @@ def infer(
     fee_tier: FeeOption = None,
     store: Annotated[bool, typer.Option("--store", help="Read each window through Feast's online store")] = False,
     limit: Annotated[int, typer.Option(help="Rows shown", min=1)] = 20,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder to write every decision to, for explain", show_default=False)
+    ] = None,
 ) -> None:
     """Print what the gate would allow on a tape, with the code that runs live. Orders are never placed."""
     from .infer import infer as run
 
-    run(tape, bundle, profile=profile, fee_tier=fee_tier, store=store, limit=limit)
+    run(tape, bundle, profile=profile, fee_tier=fee_tier, store=store, limit=limit, log=log)
+
+
+@app.command()
+def explain(
+    decision: Annotated[str, typer.Argument(help="Its id, or 'last'", show_default=False)],
+    log: Annotated[Path, typer.Option(help="Folder of logged decisions")] = Path("decisions"),
+    releases: ReleasesOption = Path("releases"),
+) -> None:
+    """Each check of a logged decision with its value and threshold, and the decision made again."""
+    from .explain import show
+
+    raise typer.Exit(show(decision, log, releases))
 
 
 @release_app.command("list")

@@ -17,6 +17,7 @@ from feature_repo.window import FeatureWindow
 from reports.console import wide_console
 from runtime.candidate import Candidate
 from runtime.decision import Decision
+from runtime.decision_log import LoggedGate, SeenWindow, decision_id
 from runtime.dry_run import dry_run
 from runtime.gate import MetaFilter
 from runtime.manifest import Manifest
@@ -28,7 +29,14 @@ __all__ = ["infer"]
 
 
 def infer(
-    tape_path: Path, bundle: Path, *, profile: str, fee_tier: str | None, store: bool, limit: int
+    tape_path: Path,
+    bundle: Path,
+    *,
+    profile: str,
+    fee_tier: str | None,
+    store: bool,
+    limit: int,
+    log: Path | None = None,
 ) -> list[tuple[Candidate, Decision]]:
     """Replay a tape event by event through the live code and print the gate's answers.
 
@@ -36,16 +44,25 @@ def infer(
     ----------
     store : read each window through Feast's online store instead of this process's memory
     limit : allowed candidates shown; all of them are counted
+    log : every decision is written below it, for ``ofi-meta explain``
     """
     stages = Stages()
     with ExitStack() as open_until_done:
         with stages.stage("tape") as advance:
             tape = open_until_done.enter_context(stored_tape(tape_path, progress=advance))
-        return _infer(tape, bundle, stages, profile=profile, fee_tier=fee_tier, store=store, limit=limit)
+        return _infer(tape, bundle, stages, profile=profile, fee_tier=fee_tier, store=store, limit=limit, log=log)
 
 
 def _infer(
-    tape: StoredTape, bundle: Path, stages: Stages, *, profile: str, fee_tier: str | None, store: bool, limit: int
+    tape: StoredTape,
+    bundle: Path,
+    stages: Stages,
+    *,
+    profile: str,
+    fee_tier: str | None,
+    store: bool,
+    limit: int,
+    log: Path | None,
 ) -> list[tuple[Candidate, Decision]]:
     gate = MetaFilter.load(bundle, profile=profile, fee=None if fee_tier is None else named_fee(tape.venue, fee_tier))
     manifest = gate.manifest
@@ -63,22 +80,35 @@ def _infer(
         # A replay begins before what an earlier one left in the store.
         online = OnlineWindow(tape.symbol, T=manifest.T, restart=True)
         gate.source, push = online, online.push
+    asked: MetaFilter | LoggedGate = gate
+    if log is not None:
+        seen = SeenWindow(gate.source)
+        gate.source, asked = seen, LoggedGate(gate, seen, log)
     with stages.stage("dry run") as advance:
         answers = list(
             dry_run(
                 tape.chunks(),
                 window,
                 SignalDetector(tape.symbol, tape.instrument.tick),
-                gate,
+                asked,
                 on_window=push,
                 progress=advance,
                 end_ns=tape.span_ns[1],
             )
         )
+    if isinstance(asked, LoggedGate):
+        asked.close()
+        if asked.last_error:
+            raise InputError(
+                f"decisions that cannot be written to {log} ({asked.last_error})", "a folder", "Free --log"
+            )
     _show(answers, profile, simulated=tape.simulated, limit=limit)
-    if seen := _trained_on(manifest, *tape.span_ns):
+    if log is not None and answers:
+        shown = next((c for c, d in answers if d.allow), answers[-1][0])
+        wide_console().print(f"Logged: ofi-meta explain {decision_id(shown, profile)} --log {log}", highlight=False)
+    if share := _trained_on(manifest, *tape.span_ns):
         wide_console().print(
-            f"[yellow]In sample: {seen:.0%} of this tape's span lies in the bundle's training span.[/]"
+            f"[yellow]In sample: {share:.0%} of this tape's span lies in the bundle's training span.[/]"
         )
     return answers
 

@@ -89,6 +89,7 @@ class _Gate:
         kill_switch: Path | str | None,
     ) -> None:
         self.profile: Profile = profile_of(profile)
+        self.profile_name = profile
         for name, value in (("tick", tick), ("lot", lot), ("base_size", base_size)):
             if not 0 < value < math.inf:
                 raise InputError(f"{name} = {value}", "a positive number", f"Give the {name} of {symbol}")
@@ -206,6 +207,21 @@ class _Gate:
             profile=self.profile,
         )
 
+    def inputs(
+        self, candidate: Candidate, now_ns: int, x: np.ndarray | None, market_row: np.void | None
+    ) -> GuardInputs:
+        """What the guards see of a sound candidate and a window in hand; for an explanation, not for a decision."""
+        return self._inputs(candidate, now_ns, self._checked(x, market_row))
+
+    def usable(self, found: Any) -> tuple[np.ndarray, np.void] | tuple[None, None]:
+        """A source's answer as window and market row, where it has their shapes and types."""
+        try:
+            x, market_row = found
+        except (TypeError, ValueError):
+            return None, None
+        window = self._checked(x, market_row)
+        return (None, None) if window.x is None or window.market_row is None else (window.x, window.market_row)
+
     def _fetch(self, t_ns: int) -> _Window:
         if self.source is None:
             return _NOT_READ
@@ -318,7 +334,7 @@ class MetaFilter(_Gate):
             kill_switch=kill_switch,
         )
         self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff or BARRIERS
-        self._breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
+        self.breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
 
     @classmethod
     def load(
@@ -370,11 +386,18 @@ class MetaFilter(_Gate):
         except Exception as e:  # fail closed: whatever the graph raises
             self._note(e)
             p = math.nan
-        size = self._whole_lots(size_usd(self.base_size, p, self.tau), candidate)
-        # A NaN break-even makes every comparison false, and so denies.
-        floor = self.tau if not self._breakeven_guard or breakeven <= self.tau else breakeven
-        reason = judge(Answer(p=p, floor=floor, size=size))
+        size = self.size_of(p, candidate)
+        reason = judge(Answer(p=p, floor=self.floor(breakeven), size=size))
         return _Outcome(reason, math.nan if reason is Reason.MODEL_ERROR else p, size, breakeven)
+
+    def floor(self, breakeven: float) -> float:
+        """What P must be above."""
+        # A NaN break-even makes every comparison false, and so denies.
+        return self.tau if not self.breakeven_guard or breakeven <= self.tau else breakeven
+
+    def size_of(self, p: float, candidate: Candidate) -> float:
+        """Notional of a P, in whole lots; quote currency."""
+        return self._whole_lots(size_usd(self.base_size, p, self.tau), candidate)
 
     def _ask(self, candidate: Candidate, window: _Window) -> float:
         # The tier that the model was trained with, whatever tier the EV gate is asked for: to the graph it is a unit.

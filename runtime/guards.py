@@ -16,7 +16,7 @@ from .candidate import SigType, Tier
 from .decision import Reason
 from .profiles import Profile
 
-__all__ = ["GUARDS", "VERDICT", "Answer", "GuardInputs", "decide", "judge"]
+__all__ = ["GUARDS", "VERDICT", "Answer", "GuardInputs", "decide", "judge", "stop_ticks"]
 
 _MAX_BPS = 1e4  # spreads, rewards and stops beyond the price itself are damaged input
 _MAX_DEPTH = 1e15  # quote currency
@@ -97,7 +97,8 @@ def _spread(i: GuardInputs) -> bool:
     return 0 < i.spread_median_bps <= _MAX_BPS and i.spread_bps <= i.profile.thin_spread * i.spread_median_bps
 
 
-def _stop_ticks(i: GuardInputs) -> float:
+def stop_ticks(i: GuardInputs) -> float:
+    """Distance of the stop from the entry in ticks."""
     return LABEL.R_stop * i.R_bps * 1e-4 * i.mid / i.tick
 
 
@@ -120,7 +121,7 @@ GUARDS: tuple[tuple[Reason, Callable[[GuardInputs], bool]], ...] = (
         Reason.SLIPPAGE,
         lambda i: 0 <= i.est_slip_bps <= min(i.profile.max_slip_bps, GATE.slip_frac * i.exp_reward_bps),
     ),
-    (Reason.MIN_STOP, lambda i: _stop_ticks(i) >= i.profile.min_tick_sl * (1 - _TOLERANCE)),
+    (Reason.MIN_STOP, lambda i: stop_ticks(i) >= i.profile.min_tick_sl * (1 - _TOLERANCE)),
     (Reason.EV, lambda i: i.exp_reward_bps >= GATE.ev_multiple * (i.fee_bps + i.est_slip_bps)),
 )
 """Before the model, in the order of :class:`Reason`."""

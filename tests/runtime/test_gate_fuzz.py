@@ -16,7 +16,9 @@ from feature_repo.instruments import SIMULATED_SYMBOL
 from runtime import Decision, MetaFilter, Reason
 from runtime.candidate import Candidate, Entry
 from runtime.gate import GuardsOnly
+from runtime.guards import GUARDS
 
+from .fuzz import fuzz
 from .gate_builders import FEE, LOT, TICK, TS, bundle_folder, candidate, market_row, window
 
 NAN, INF = math.nan, math.inf
@@ -130,3 +132,23 @@ def test_anything_at_all_gets_an_answer(both, data):
         if d.allow:
             assert c.est_slip_bps <= 0.25 * c.exp_reward_bps
             assert c.exp_reward_bps >= 2 * (7.0 + c.est_slip_bps)
+
+
+def test_twenty_thousand_damaged_questions_are_denied(both):
+    seen = fuzz(both, 10_000, seed=20_261_123)  # each to both arms
+    assert sum(seen.values()) == 20_000
+    assert {kind for kind, _ in seen} == {"field", "argument", "row", "window", "time", "other"}
+    # Each check that can be damaged was the one to deny, and nothing fell through to the last resort.
+    reached = {reason for _, reason in seen}
+    assert {Reason.BAD_CANDIDATE, Reason.WRONG_SYMBOL, Reason.EXPIRED, Reason.NO_WINDOW, Reason.STALE} <= reached
+    assert {Reason.NOT_FINITE, Reason.SPREAD, Reason.DEPTH, Reason.TIER, Reason.RECLAIM} <= reached
+    told = {
+        f"{kind}, {reason.value}": count for (kind, reason), count in seen.items() if reason is Reason.INTERNAL_ERROR
+    }
+    print(told)
+
+
+def test_a_gate_that_lets_one_through_is_found(both, monkeypatch):
+    monkeypatch.setattr("runtime.guards.GUARDS", tuple(c for c in GUARDS if c[0] is not Reason.STALE))
+    with pytest.raises(AssertionError, match="allowed"):
+        fuzz(both, 2_000, seed=1)

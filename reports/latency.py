@@ -6,17 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from runtime.budget import E2E_BUDGET_MS
 from runtime.candidate import SigType
 
 __all__ = ["E2E_BUDGET_MS", "HISTOGRAM_EDGES_MS", "latency_histogram", "latency_rows", "latency_stats"]
 
-E2E_BUDGET_MS = {
-    SigType.MOMENTUM: 15.0,
-    SigType.LIQUIDATION: 15.0,
-    SigType.RECLAIM: 30.0,
-    SigType.REVERSION: 50.0,
-    SigType.DIVERGENCE: 50.0,
-}
 HISTOGRAM_EDGES_MS = tuple(float(f"{10 ** (k / 8):.4g}") for k in range(-8, 25))
 """0.1 ms to 1 s, eight bins a decade; what lies beyond is counted in the end bins."""
 

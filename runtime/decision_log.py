@@ -90,11 +90,18 @@ class SeenWindow:
     def __init__(self, source: WindowSource) -> None:
         self._source = source
         self.last: Any = None
+        if hasattr(source, "snapshot_within"):
+            self.snapshot_within = self._within
 
     def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
         """As the source's; an exception passes through, and leaves nothing seen."""
         self.last = None
         self.last = self._source.snapshot_at(t_ns)
+        return self.last
+
+    def _within(self, t_ns: int, budget_ms: float) -> tuple[np.ndarray, np.void] | None:
+        self.last = None
+        self.last = self._source.snapshot_within(t_ns, budget_ms)  # type: ignore[attr-defined]
         return self.last
 
 

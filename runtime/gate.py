@@ -21,6 +21,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, MARKET_DTYPE, align
 from feature_repo.instruments import FeeTier, Instrument, instrument
 
+from .budget import E2E_BUDGET_MS, RESERVE_MS
 from .bundle import Bundle, load_bundle
 from .candidate import Candidate, is_sound
 from .context import context_row, fee_bps, round_trip_cost_bps
@@ -44,7 +45,9 @@ class WindowSource(Protocol):
     def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
         """The window wanted at ``t_ns``: float32 [T, C] unaligned, and its last MARKET_DTYPE row; None without one.
 
-        A window of another time may be returned: the gate judges it by the row's ``t_ns``.
+        A window of another time may be returned: the gate judges it by the row's ``t_ns``. A source that also has
+        ``snapshot_within(t_ns, budget_ms)`` is asked that way, with what the signal's budget leaves for it
+        (`runtime.budget.WaitingSource`).
         """
         ...
 
@@ -137,7 +140,7 @@ class _Gate:
         """
         return self._closed(candidate, now_ns, lambda _: self._checked(x, market_row))
 
-    def _closed(self, candidate: Candidate, now_ns: int, fetch: Callable[[int], _Window]) -> Decision:
+    def _closed(self, candidate: Candidate, now_ns: int, fetch: Callable[[Candidate], _Window]) -> Decision:
         start = time.perf_counter_ns()
         try:
             outcome = self._judge(candidate, now_ns, fetch)
@@ -154,7 +157,7 @@ class _Gate:
             latency_us=(time.perf_counter_ns() - start) / 1e3,
         )
 
-    def _judge(self, candidate: Candidate, now_ns: int, fetch: Callable[[int], _Window]) -> _Outcome:
+    def _judge(self, candidate: Candidate, now_ns: int, fetch: Callable[[Candidate], _Window]) -> _Outcome:
         if self.kill_switch is not None and self.kill_switch.is_on():
             return _Outcome(Reason.KILL_SWITCH)
         if not is_sound(candidate):
@@ -164,7 +167,7 @@ class _Gate:
         if reason is not Reason.NO_WINDOW:
             return _Outcome(reason)
         breakeven = self._payoff.p_breakeven(float(candidate.R_bps), round_trip_cost_bps(candidate, self.fee))
-        window = fetch(int(candidate.ts_ns))
+        window = fetch(candidate)
         reason = decide(self._inputs(candidate, now_ns, window))
         if reason is not Reason.ALLOW:
             return _Outcome(reason, p_breakeven=breakeven)
@@ -228,11 +231,15 @@ class _Gate:
         window = self._checked(x, market_row)
         return (None, None) if window.x is None or window.market_row is None else (window.x, window.market_row)
 
-    def _fetch(self, t_ns: int) -> _Window:
+    def _fetch(self, candidate: Candidate) -> _Window:
         if self.source is None:
             return _NOT_READ
         try:
-            found = self.source.snapshot_at(t_ns)
+            t_ns, within = int(candidate.ts_ns), getattr(self.source, "snapshot_within", None)
+            if within is None:
+                found = self.source.snapshot_at(t_ns)
+            else:
+                found = within(t_ns, E2E_BUDGET_MS[candidate.sig_type] - RESERVE_MS)
             if found is None:
                 return _NOT_READ
             x, market_row = found

@@ -17,10 +17,10 @@ __all__ = ["E2E_BUDGET_MS", "RESERVE_MS", "WaitingSource"]
 
 E2E_BUDGET_MS = {
     SigType.MOMENTUM: 15.0,
-    SigType.DIVERGENCE: 50.0,
     SigType.LIQUIDATION: 15.0,
     SigType.RECLAIM: 30.0,
     SigType.REVERSION: 50.0,
+    SigType.DIVERGENCE: 50.0,
 }
 """From the event that closes the window to the decision in hand."""
 RESERVE_MS = 3.0

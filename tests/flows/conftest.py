@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,6 +63,17 @@ def shadow(folder: Path, *arguments: str) -> Run:
 
 
 @pytest.fixture(scope="session")
-def simulated_run(tmp_path_factory) -> Run:
-    """Three simulated hours, one fold."""
-    return shadow(tmp_path_factory.mktemp("simulated"), "--hours", "3", "--folds", "1", "--fee-tier", "vip9")
+def simulated_run(tmp_path_factory, worker_id) -> Run:
+    """Three simulated hours, one fold; one run for all processes of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == "master" else folder.parent) / "simulated"
+    folder.mkdir(exist_ok=True)
+    said = folder / "said.txt"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            run = shadow(folder, "--hours", "3", "--folds", "1", "--fee-tier", "vip9")
+            # As it was made: a test in another process may push to the store while one here copies it.
+            shutil.copytree(run.data / "feast", folder / "feast", ignore=shutil.ignore_patterns("online.db*"))
+            said.write_text(run.said)
+    return Run(folder / "data", folder / "out", folder / "releases", folder / "models", said.read_text())

@@ -50,7 +50,8 @@ def entries(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, entries) -> Run:
     folder = tmp_path_factory.mktemp("own")
-    return shadow(folder, "--hours", "1", "--folds", "2", "--fee-tier", "vip9", "--candidates", str(entries))
+    options = ("--hours", "1", "--folds", "2", "--fee-tier", "vip9", "--model", "logistic")
+    return shadow(folder, *options, "--candidates", str(entries))
 
 
 def test_every_entry_is_labelled_at_the_window_that_ends_at_or_after_it(ran):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import onnxruntime as ort
@@ -99,6 +100,20 @@ def test_a_knob_at_its_own_setting_gives_the_arm(metrics):
     assert len(seen) == 2 * (2 + 2 + 1)  # tau is the model's only
     regular = [p for p in metrics["sensitivity"]["points"] if p["knob"] == "fee_bps" and p["value"] == 5]
     assert {p["model"]: p["trades"] for p in regular} == {m: arms["regular", m]["trades"] for m in (False, True)}
+
+
+def test_an_arm_with_too_few_trades_fails_that_kpi_and_the_verdict_says_so(metrics):
+    few = 0
+    for kpi in metrics["kpis"]:
+        trades = next(row for row in kpi["rows"] if row["key"] == "trades")
+        assert trades["status"] == ("PASS" if trades["n"] >= 500 else "FAIL")
+        assert trades["value"] == trades["n"]
+        few += trades["status"] == "FAIL"
+    assert few >= 6
+    assert metrics["verdict"]["word"] == "NO-GO"
+    reasons = "\n".join(metrics["verdict"]["reasons"])
+    for name in metrics["verdict"]["headline"]:
+        assert re.search(rf"Arm {name}: too little data to judge, \d+ trades of 500 needed\.", reasons)
 
 
 def test_every_tier_of_the_venue_has_its_verdict(metrics):

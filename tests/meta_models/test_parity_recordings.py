@@ -21,7 +21,7 @@ from meta_models.members import MODELS
 
 RECORDING = Path(__file__).parents[3] / "shared" / "data" / "binance_spot_nexousdt"
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not RECORDING.is_dir(), reason=f"the recordings are not at {RECORDING.parent}"),
 ]
 ROWS = 10_000

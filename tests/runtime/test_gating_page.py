@@ -32,7 +32,7 @@ def test_the_bot_runs_as_it_stands(tmp_path, monkeypatch):
     bundle_folder(tmp_path / "releases", tag="tiny", bias=3.0)
     set_current(tmp_path / "releases", "tiny")
     monkeypatch.chdir(tmp_path)
-    events = simulate_tape(seed=5, hours=2.0).events
+    events = simulate_tape(seed=5, hours=1.0).events
     cuts = np.flatnonzero(np.diff(events["local_ts"] // WINDOW_NS)) + 1
     clock, placed, namespace = [0], [], {}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_TIGHT, _PACED, _FUZZ = 20_000, 500, 1_000_000
+_TIGHT, _PACED, _FUZZ = 20_000, 300, 1_000_000
 _PERIOD_NS = 100_000_000
 _T, _SEED = 64, 7
 

@@ -100,7 +100,9 @@ def _infer(
         asked.close()
         if asked.last_error:
             raise InputError(
-                f"decisions that cannot be written to {log} ({asked.last_error})", "a folder", "Free --log"
+                f"decisions that cannot be written to {log} ({asked.last_error})",
+                "a folder with room in it",
+                "Free some space, or give another --log",
             )
     _show(answers, profile, simulated=tape.simulated, limit=limit)
     if log is not None and answers:

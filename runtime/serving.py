@@ -50,7 +50,7 @@ class ServedFilter:
         self.path, self._options = Path(path), options
         self.last_error: str | None = None
         """Why the newest release is not the one that serves; None when it is."""
-        self._seen = _key(self.path)
+        self._seen = _key(self.path)  # before it is read: a link that moves meanwhile is looked at again
         self._gate = MetaFilter.load(self.path, **options)
         self._busy, self._stop = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -115,10 +115,13 @@ class ServedFilter:
         self.close()
 
 
-def _key(path: Path) -> _Key:
-    """Another one for another release, also where a release was written again under its own name."""
+def _key(path: Path) -> _Key | None:
+    """Another one for another release, also where a release was written again under its own name; None without one."""
     folder = path.resolve()
-    there = os.stat(folder / MANIFEST_NAME)
+    try:
+        there = os.stat(folder / MANIFEST_NAME)
+    except OSError:
+        return None  # loading says what is wrong
     return os.fspath(folder), there.st_ino, there.st_size, there.st_mtime_ns
 
 

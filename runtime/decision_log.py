@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
 
@@ -188,7 +189,10 @@ class LoggedGate:
         columns = candidates_to_table([c for c, _ in rows])
         own = pa.Table.from_pylist([row for _, row in rows], schema=_OWN)
         table = pa.table([*own.columns, *columns.columns], schema=DECISION_SCHEMA)
-        with atomic_path(self.folder / day / f"{first_ns}.parquet") as beside:
+        # A replay begins at the same time as the one before it: what that one wrote stays.
+        names = chain([f"{first_ns}.parquet"], (f"{first_ns}-{n}.parquet" for n in count(1)))
+        free = next(path for name in names if not (path := self.folder / day / name).exists())
+        with atomic_path(free) as beside:
             pq.write_table(table, beside, compression="zstd")
 
     def __enter__(self) -> Self:
@@ -224,6 +228,11 @@ def _row(gate: MetaFilter, candidate: Candidate, now_ns: int, found: Any, decisi
     }
 
 
+def _order(file: Path) -> tuple[int, ...]:
+    parts = file.stem.split("-")
+    return tuple(map(int, parts)) if all(p.isdecimal() for p in parts) else (-1,)
+
+
 def find_decision(folder: Path | str, id_: str) -> LoggedDecision:
     """Read one decision back; of several with one id the latest; "last" is the latest of all.
 
@@ -232,7 +241,7 @@ def find_decision(folder: Path | str, id_: str) -> LoggedDecision:
     InputError
         When there is no such decision, a file is damaged, or it was logged with another field catalogue.
     """
-    files = sorted(Path(folder).glob("*/*.parquet"), key=lambda f: int(f.stem) if f.stem.isdecimal() else -1)
+    files = sorted(Path(folder).glob("*/*.parquet"), key=_order)
     if not files:
         raise InputError(f"no decisions in {folder}", "a folder that a gate has logged to", "Check --log")
     for file in reversed(files):

@@ -114,7 +114,7 @@ def test_the_floor_of_a_bundle_that_knows_its_payoffs_is_shown(releases, held):
         d = gate.allow(candidate(), TS)
     row = find_decision(releases / "log", "last")
     assert row.breakeven_guard
-    assert row.decision.p_breakeven == d.p_breakeven
+    assert row.decision.p_breakeven == d.p_breakeven == Payoff(0.9, -0.5).p_breakeven(candidate().R_bps, 10.525)
 
 
 @pytest.mark.parametrize("stop", ["kill", "store"])
@@ -187,6 +187,15 @@ def test_what_can_never_be_written_does_not_fill_the_memory(releases, held, monk
         gate.allow(candidate(), TS)
     assert len(gate._waiting) <= 300 + 1
     assert gate.lost == 1_000 - len(gate._waiting)
+
+
+def test_a_second_run_of_the_same_moment_keeps_the_first(releases, held):
+    for profile in ("A", "B", "A"):
+        with logged(releases, held, profile=profile) as gate:
+            gate.allow(candidate(), TS)
+    assert len(list((releases / "log").glob("*/*.parquet"))) == 3
+    assert {find_decision(releases / "log", decision_id(candidate(), p)).profile for p in "AB"} == {"A", "B"}
+    assert find_decision(releases / "log", "last").profile == "A"
 
 
 def test_faults_are_told(releases, held):

@@ -28,14 +28,14 @@ __all__ = [
     "sources",
 ]
 
-FIRST_SEED = 501
+FIRST_SEED = 601
 """Seeds below this one were looked at when defaults were chosen; an honest rate needs others."""
 EDGES = (0.0, 1.0)
 _PER_HOUR = 125
 """Candidates that each tape surely has: quiet hours at edge 0 have 150 to 190, a day has 220 to 290 an hour."""
-SPREAD = 2
-"""How many times longer a tape is than its candidates need: most candidates of an hour overlap, and as many from two
-days know more."""
+SPREAD = 6
+"""How many times longer a tape is than its candidates need: most candidates of an hour overlap, and as many from six
+days know more. Drawn from two, the mean of profile B was told apart from no model in 10 to 12 of 20 runs."""
 _PACKAGES = ("feature_repo", "runtime", "meta_models")
 _LIBRARIES = ("numpy", "numba", "torch", "lightning", "scikit-learn", "onnxruntime", "hftbacktest", "arch", "duckdb")
 _ROOT = Path(__file__).resolve().parents[1]

@@ -322,7 +322,11 @@ CATALOGUE_HASH = catalogue_hash()
 """Binds bundles and feature tables to this catalogue: one made from another is refused."""
 
 
-_TURN = {1: np.ones(len(SIGNED), np.float32), -1: np.where(SIGNED, -1, 1).astype(np.float32)}
+_MOST_ROWS = 128  # of a window; one of more rows is turned row by row, which takes three times as long
+_TURN = {
+    1: np.ones((_MOST_ROWS, len(SIGNED)), np.float32),
+    -1: np.tile(np.where(SIGNED, -1, 1).astype(np.float32), (_MOST_ROWS, 1)),
+}
 
 
 def align(x: np.ndarray, side: int) -> np.ndarray:
@@ -337,4 +341,7 @@ def align(x: np.ndarray, side: int) -> np.ndarray:
     -------
     float32 [..., C], a new array
     """
-    return np.multiply(x, _TURN[side], dtype=np.float32)
+    turn = _TURN[side]
+    rows = x.shape[-2] if x.ndim > 1 else 1
+    turn = turn[:rows] if x.ndim > 1 and rows <= _MOST_ROWS else turn[0]
+    return np.multiply(x, turn, dtype=np.float32)

@@ -341,6 +341,64 @@ def infer(
 
 
 @app.command()
+def live(
+    symbol: Annotated[str, typer.Argument(help="Such as ETHUSDT")] = "ETHUSDT",
+    venue: Annotated[str, typer.Option(help="binance_usdm, binance_coinm or binance_spot")] = "binance_usdm",
+    bundle: Annotated[Path, typer.Option(help="Release folder or link")] = Path("releases/current"),
+    profile: Annotated[str, typer.Option(help="A, B or C")] = "B",
+    fee_tier: FeeOption = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Read windows from memory, not through Feast's online store")
+    ] = False,
+    replay: Annotated[
+        Path | None, typer.Option(help="A recording, played by a local server instead", show_default=False)
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Of the replay; 0: as fast as it goes", min=0.0)] = 1.0,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Recordings, state and decisions; default: data/live", show_default=False),
+    ] = None,
+    trades: Annotated[str, typer.Option(help="aggTrade, or trade for every single one")] = "aggTrade",
+    public: Annotated[
+        str | None, typer.Option("--public-url", help="Websocket of the book", show_default=False)
+    ] = None,
+    market: Annotated[
+        str | None, typer.Option("--market-url", help="Websocket of the rest", show_default=False)
+    ] = None,
+    rest: Annotated[str | None, typer.Option("--rest-url", help="Of the depth snapshot", show_default=False)] = None,
+    port: Annotated[int, typer.Option(help="Of /metrics and /healthz on this machine; 0: any free one")] = 9108,
+    record: Annotated[bool, typer.Option(help="Write the raw lines")] = True,
+    resume: Annotated[bool, typer.Option(help="Go on from the state of the process before")] = True,
+) -> None:
+    """Follow a live feed and show what the gate would allow. Orders are printed and logged, never placed."""
+    from .live import LiveRequest
+    from .live import live as run
+
+    raise typer.Exit(
+        run(
+            LiveRequest(
+                symbol.upper(),
+                venue=venue,
+                bundle=bundle,
+                profile=profile,
+                fee_tier=fee_tier,
+                in_process=in_process,
+                replay=replay,
+                speed=speed,
+                folder=folder,
+                trades=trades,
+                public=public,
+                market=market,
+                rest=rest,
+                port=port,
+                record=record,
+                resume=resume,
+            )
+        )
+    )
+
+
+@app.command()
 def explain(
     decision: Annotated[str, typer.Argument(help="Its id, or 'last'", show_default=False)],
     log: Annotated[Path, typer.Option(help="Folder of logged decisions")] = Path("decisions"),

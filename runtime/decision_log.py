@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,20 +128,25 @@ class LoggedGate:
         with LoggedGate(MetaFilter.load("releases/current", source=seen), seen, "decisions") as gate:
             allow, p, size = gate.allow(candidate, now_ns)
 
-    Call ``flush`` from time to time where nobody waits; every 256th decision does it by itself otherwise. What cannot
-    be written is kept and tried again; ``last_error`` says why, ``lost`` how many of the oldest had to go.
+    Call ``flush`` from time to time where nobody waits, from any thread; every 256th decision does it by itself
+    otherwise. What cannot be written is kept and tried again; ``last_error`` says why, ``lost`` how many of the oldest
+    had to go.
 
     Parameters
     ----------
     gate : MetaFilter or ServedFilter whose source is ``seen``
     folder : files go to ``folder/<UTC day>/<now_ns of the first>.parquet``, each whole or not at all
+    rows : in a file; one that is not full yet is written anew by the next ``flush``
     """
 
     def __init__(
         self, gate: MetaFilter | ServedFilter, seen: SeenWindow, folder: Path | str, *, rows: int = _ROWS
     ) -> None:
         self._gate, self._seen, self.folder, self._rows = gate, seen, Path(folder), rows
-        self._waiting: list[tuple[Candidate, dict[str, Any]]] = []
+        self._waiting: list[tuple[Candidate, dict[str, Any]]] = []  # of the file that is not full yet
+        self._path: Path | None = None  # of that file
+        self._written = 0  # of the rows that wait
+        self._busy = threading.Lock()
         self.lost = 0
         self.last_error: str | None = None
 
@@ -149,15 +155,29 @@ class LoggedGate:
         """Of the release that serves now."""
         return self._gate.manifest
 
+    @property
+    def release_error(self) -> str | None:
+        """Why the newest release does not serve; None where it does, or nobody looks for one."""
+        return self._gate.last_error if isinstance(self._gate, ServedFilter) else None
+
+    @property
+    def fee(self) -> FeeTier:
+        """That decisions are made with."""
+        return self._now.fee
+
+    @property
+    def _now(self) -> MetaFilter:
+        return self._gate.gate if isinstance(self._gate, ServedFilter) else self._gate
+
     def allow(self, candidate: Candidate, now_ns: int) -> Decision:
         """As ``MetaFilter.allow``. Never raises."""
-        gate = self._gate.gate if isinstance(self._gate, ServedFilter) else self._gate
+        gate = self._now
         self._seen.last = None
         decision = gate.allow(candidate, now_ns)
         try:
             if is_sound(candidate):  # anything else has no columns, and no way to be asked again
                 self._waiting.append((candidate, _row(gate, candidate, now_ns, self._seen.last, decision)))
-            if len(self._waiting) >= self._rows:
+            if len(self._waiting) - self._written >= self._rows:
                 self.flush()
         except Exception as e:  # the answer stands, whatever becomes of its record
             self.last_error = str(e)
@@ -165,25 +185,31 @@ class LoggedGate:
 
     def flush(self) -> None:
         """Write what is waiting; what cannot be written waits on."""
-        if not self._waiting:
-            return
-        try:
-            self._write(self._waiting)
-        except OSError as e:
-            self.last_error = str(e)
-            too_many = len(self._waiting) - _KEPT
-            if too_many > 0:
-                del self._waiting[:too_many]
-                self.lost += too_many
-            return
-        self._waiting.clear()
-        self.last_error = None
+        with self._busy:
+            n = len(self._waiting)  # others may come meanwhile
+            if n == self._written:
+                return
+            try:
+                self._path = self._write(self._waiting[:n])
+            except OSError as e:
+                self.last_error = str(e)
+                too_many = n - self._written - _KEPT
+                if too_many > 0:
+                    del self._waiting[: self._written + too_many]
+                    self._path, self._written = None, 0
+                    self.lost += too_many
+                return
+            self._written = n
+            if n >= self._rows:
+                del self._waiting[:n]
+                self._path, self._written = None, 0
+            self.last_error = None
 
     def close(self) -> None:
         """Write the rest."""
         self.flush()
 
-    def _write(self, rows: Sequence[tuple[Candidate, dict[str, Any]]]) -> None:
+    def _write(self, rows: Sequence[tuple[Candidate, dict[str, Any]]]) -> Path:
         first_ns = rows[0][1]["now_ns"]
         day = datetime.fromtimestamp(first_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
         columns = candidates_to_table([c for c, _ in rows])
@@ -191,9 +217,10 @@ class LoggedGate:
         table = pa.table([*own.columns, *columns.columns], schema=DECISION_SCHEMA)
         # A replay begins at the same time as the one before it: what that one wrote stays.
         names = chain([f"{first_ns}.parquet"], (f"{first_ns}-{n}.parquet" for n in count(1)))
-        free = next(path for name in names if not (path := self.folder / day / name).exists())
+        free = self._path or next(path for name in names if not (path := self.folder / day / name).exists())
         with atomic_path(free) as beside:
             pq.write_table(table, beside, compression="zstd")
+        return free
 
     def __enter__(self) -> Self:
         return self

@@ -68,7 +68,8 @@ def drive(
 
     A window is closed by the first event at or after its end. That event is applied before the signals are asked: it
     belongs to the next window, and changes nothing that they or the gate read. Where it closes several windows,
-    each is shown by itself, and it is applied with the last.
+    each is shown by itself, and it is applied with the last. A feature window that has closed some goes on with the
+    next.
 
     Parameters
     ----------
@@ -82,6 +83,8 @@ def drive(
     ------
     Fired, in time order
     """
+    if window.as_of_ns:
+        from_ns = max(from_ns, window.as_of_ns + WINDOW_NS)
     if isinstance(events, np.ndarray):
         end_ns = int(events["local_ts"][-1]) if len(events) else None
         events = [events]
@@ -97,7 +100,13 @@ def drive(
         local = chunk["local_ts"]
         if not next_ns:
             first_ns = int(local[0])
-            next_ns = max((first_ns // WINDOW_NS + 1) * WINDOW_NS, -(-from_ns // WINDOW_NS) * WINDOW_NS)
+            next_ns = -(-from_ns // WINDOW_NS) * WINDOW_NS
+            if not window.as_of_ns:
+                next_ns = max((first_ns // WINDOW_NS + 1) * WINDOW_NS, next_ns)
+        if int(local[-1]) < next_ns:
+            window.update(chunk)
+            tell(int(local[-1]))
+            continue
         closes = np.arange(next_ns, int(local[-1]) + 1, WINDOW_NS, dtype=np.int64)
         closers = np.searchsorted(local, closes, side="left")
         applies = np.diff(closers, append=len(local)) > 0  # the event closes no later window

@@ -31,9 +31,12 @@ from .checks import QTY_END, BadRow, levels, number
 from .rows import EventRows
 from .sequence import BookState, RawDiff, Verdict
 
-__all__ = ["NO_JSON", "STEPS_BACK", "BinanceParser", "Progress"]
+__all__ = ["FEED_LOST", "NO_JSON", "STEPS_BACK", "BinanceParser", "Progress"]
 
 NO_JSON = "the message is no JSON"
+FEED_LOST = b'{"ofi_meta":"feed lost"}'
+"""What our own recorder writes where the depth stream was cut or the recorder stopped: the book is unknown from here
+on, also where other messages come before the first diff."""
 STEPS_BACK = "local time steps back"
 """The one reason for a bad row that does not cost its rows: they are kept, at the latest local time seen."""
 
@@ -82,6 +85,8 @@ class BinanceParser:
     or the other way round (the first seen counts, or volume would count twice), acknowledgements, and the streams of
     ``NOT_MODELLED``.
 
+    ``FEED_LOST`` is a gap without a message that shows it.
+
     A message that cannot be used gives no rows and is counted in ``bad_rows``: one that is damaged, of a kind that
     Binance does not have, or received before (a trade's id or a diff's u that does not exceed the last). A damaged
     depthUpdate therefore shows as a gap at the next one. The exception is ``STEPS_BACK``.
@@ -123,7 +128,13 @@ class BinanceParser:
             "markPriceUpdate": self._on_mark_price,
             "snapshot": self._on_snapshot,
             "partialDepth": self._on_partial,
+            "feed lost": self._on_lost,
         }
+
+    @property
+    def book_valid(self) -> bool:
+        """Whether depth diffs make up a book now."""
+        return self._book.sequence.valid
 
     @property
     def local_backwards(self) -> int:
@@ -190,6 +201,23 @@ class BinanceParser:
         self._last_trade_id = to.trade_id
         self.trade_ids_missing += trade_ids_missing
 
+    def resume(self, venue: str, symbol: str, at: Progress) -> None:
+        """Go on in a new parser where an earlier one of the same contract was; its counters begin at nothing.
+
+        Raises
+        ------
+        InputError
+            For a contract that the instrument table lacks, or while a snapshot waits for its first diff (FRESH).
+        """
+        if at.book is BookState.FRESH:
+            raise InputError("a place just behind a snapshot", "one that a diff has followed", "Save a moment later")
+        instrument(venue, symbol)
+        self.venue, self.symbol, self._sure = venue, symbol, at.futures is not None
+        self._last_local_ns = at.local_ns
+        self._last_exch_ns = None if at.exch_ns < 0 else at.exch_ns
+        self._book.resume(at.book, at.book_id, at.book_exch_ns)
+        self._trade_kind, self._last_trade_id = at.trade_kind, at.trade_id
+
     def _dispatch(self, local_ns: int, payload: bytes) -> None:
         try:
             message = orjson.loads(payload)
@@ -242,6 +270,8 @@ class BinanceParser:
                 return "partialDepth" if stream and depth_stream(stream) == "partial" else "snapshot"
             if "u" in data and "B" in data and "A" in data:
                 return "bookTicker"  # of spot, which names no event
+            if message.get("ofi_meta") == "feed lost":
+                return "feed lost"
             if not _CONTROL.isdisjoint(message):
                 self.skipped["control or unnamed message"] += 1
                 return None
@@ -329,6 +359,9 @@ class BinanceParser:
         bid, ask = levels(data["bids"], "snapshot", "bids"), levels(data["asks"], "snapshot", "asks")
         exch_ns = self._time_or_previous(data, local_ns, "snapshot")
         self._book.snapshot(last_id, exch_ns, local_ns, bid, ask, timed="T" in data)
+
+    def _on_lost(self, _: dict[str, Any], local_ns: int) -> None:
+        self._book.lose(self._last_exch_ns or 0, local_ns)
 
     def _on_partial(self, data: dict[str, Any], local_ns: int) -> None:
         spot = "lastUpdateId" in data

@@ -12,7 +12,7 @@ from ..events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, SELL
 from .checks import BadRow, levels
 from .partial import Levels, PartialBook
 from .rows import EventRows
-from .sequence import BookSequence, DepthDiff, RawDiff, Verdict
+from .sequence import BookSequence, BookState, DepthDiff, RawDiff, Verdict
 
 __all__ = ["BinanceBook", "depth_diff", "is_id", "parsed"]
 
@@ -68,6 +68,16 @@ class BinanceBook:
         elif verdict is Verdict.HELD:
             self.depth[self._unused] += not counted
         return verdict
+
+    def resume(self, state: BookState, last_id: int, exch_ns: int) -> None:
+        """Go on from a saved place in the diffs; see ``BookSequence.resume``."""
+        self.sequence.resume(state, last_id, exch_ns)
+        self._by_diffs = self._seen_snapshot = state is BookState.STEADY
+
+    def lose(self, exch_ns: int, local_ns: int) -> None:
+        """Take it that messages may have been missed; a book that was valid has a gap here."""
+        if self.sequence.lose() and (self._by_diffs or self._partial_stream is None):
+            self._rows.one(GAP, exch_ns, local_ns, 0.0, 0.0)
 
     def hold(self, held: Sequence[RawDiff], last_id: int, exch_ns: int) -> None:
         """Take diffs that came while there was no valid book, were found good and are no duplicates.

@@ -18,12 +18,26 @@ _DELAY_MS = 1 << 16  # the histogram of delays spans half of this on either side
 
 
 class Segment:
-    """The rows of one reader, held back until its clock is settled and then corrected."""
+    """The rows of one reader, held back until its clock is settled and then corrected.
 
-    def __init__(self, reader: Reader, report: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    report : called with each chunk
+    clock : a settled one, of the recording that this one goes on with
+    live : keep no account of delays (``clock_facts``), whose cost a small chunk would feel
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        report: Callable[[], None] = lambda: None,
+        *,
+        clock: ClockOffset | None = None,
+        live: bool = False,
+    ) -> None:
         self.reader = reader
-        self.clock = ClockOffset()
-        self.delays = _Delays()
+        self.clock = ClockOffset() if clock is None else clock
+        self.delays = None if live else _Delays()
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.negative = 0
@@ -34,11 +48,12 @@ class Segment:
 
     def chunks(self) -> Iterator[np.ndarray]:
         held: list[np.ndarray] = []
-        settled = False
+        settled = self.clock.settled
         for rows in self.reader.chunks():
             # Ours to change: a reader gives new arrays.
             chunk = rows if rows.flags.writeable else rows.copy()
-            settled = self._measure(chunk) or settled
+            if self.delays is not None or not settled:
+                settled = self._measure(chunk) or settled
             self._report()
             held.append(chunk)
             while settled and held:
@@ -58,7 +73,8 @@ class Segment:
         seen, self._seen = self._seen, self._seen + len(chunk)
         if len(at):
             local, exch = local[at], exch[at]
-            self.delays.update(local - exch)
+            if self.delays is not None:
+                self.delays.update(local - exch)
             if self._first_exch_ns is None and seen + at[0] < _UNTIMED_ROWS:
                 self._first_exch_ns = int(exch[0])
         if self._first_exch_ns is None:
@@ -81,6 +97,8 @@ class Segment:
     def clock_facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Manifest fields of the clock, with what the reader's ``facts`` say of it; after the last chunk only."""
         clock = self.clock
+        if self.delays is None:
+            raise RuntimeError("a live segment keeps no account of its clock")
         return {
             "offset_ns": clock.offset_ns,
             "base_latency_ns": BASE_LATENCY_NS,

@@ -99,6 +99,12 @@ class BookSequence:
         self._last_id, self._last_exch_ns = last_id, exch_ns
         self._held.extend(held)
 
+    def resume(self, state: BookState, last_id: int, exch_ns: int) -> None:
+        """Go on from a saved ``progress``, without the diffs that were held then; not from FRESH, which lacks its id."""
+        self._valid, self._fresh = state is BookState.STEADY, False
+        self._last_id, self._last_exch_ns = last_id, exch_ns
+        self._held.clear()
+
     def snapshot(self, last_id: int) -> list[DepthDiff | RawDiff] | None:
         """Take a REST snapshot with its lastUpdateId.
 
@@ -114,6 +120,15 @@ class BookSequence:
         self._valid = self._fresh = True
         self._last_id = last_id
         return held
+
+    def lose(self) -> bool:
+        """Take it that diffs may have been missed: no valid book until the next snapshot. Returns whether there was one.
+
+        What was held is of no use any more: it cannot continue what comes now.
+        """
+        was, self._valid, self._fresh = self._valid, False, False
+        self._held.clear()
+        return was
 
     def judge(self, diff: DepthDiff) -> Verdict:
         """Decide on the next diff, in the order received."""

@@ -114,6 +114,29 @@ def test_a_break_drops_depth_until_the_next_snapshot_and_replays_what_that_lacks
     assert parser.depth["depth_replayed"] == 1
 
 
+def test_a_lost_feed_is_a_gap_at_once_and_what_was_held_before_it_is_gone():
+    lost = {"ofi_meta": "feed lost"}
+    parser, rows = feed(
+        [
+            lost,  # without a book nothing is lost
+            BOOK,
+            usdm(100, 105, 99, [["98.0", "1"]]),
+            lost,
+            trade(),
+            usdm(106, 110, 105, [["97.0", "1"]]),  # continues the book by its id, and is held all the same
+            lost,
+            usdm(121, 130, 120, [["96.0", "1"]]),
+            snap(125, [["95.0", "1"]], [["102.0", "1"]]),
+        ]
+    )
+    assert kinds(rows)[4:] == [DEPTH, GAP, TRADE, DEPTH_CLEAR, DEPTH_CLEAR, DEPTH_SNAPSHOT, DEPTH_SNAPSHOT, DEPTH]
+    assert rows["local_ts"][5] == (T0 + 13) * MS
+    assert rows["px"][-1] == 96.0
+    assert parser.book_valid
+    assert parser.messages["feed lost"] == 3
+    assert not parser.bad_rows
+
+
 def test_a_snapshot_from_before_the_gap_does_not_count_the_held_diffs_again():
     parser, rows = feed(
         [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from feature_repo.errors import InputError
 from feature_repo.events import EVENT_DTYPE
 from feature_repo.market import binance_lines, sequence
-from feature_repo.market.binance import BinanceParser
+from feature_repo.market.binance import FEED_LOST, BinanceParser
 from feature_repo.market.binance_book import parsed
 from feature_repo.market.binance_lines import BinanceLines
 
@@ -192,6 +192,23 @@ def test_damaged_recordings_read_the_same_both_ways_and_make_the_right_book(
         if mine.valid or theirs.valid:
             assert mine.valid == theirs.valid, line
             assert mine.sides == theirs.sides, line
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    venue=st.sampled_from(sorted(SYMBOLS)),
+    book=st.sampled_from(sorted(BOOKS)),
+    size=st.sampled_from([1, 4_000, 10**9]),
+)
+def test_a_lost_feed_reads_the_same_both_ways(seed, venue, book, size):
+    rng = random.Random(seed)
+    lines = session(rng, venue, 60, **BOOKS[book])
+    for _ in range(4):
+        at = rng.randrange(1, len(lines))
+        lines.insert(at, lines[at - 1][:19] + b" " + FEED_LOST)
+    _, account = assert_same([*blocks_of(b"\n".join(lines) + b"\n", size)])
+    assert account[5]["feed lost"] == 4
 
 
 @settings(max_examples=60, deadline=None)

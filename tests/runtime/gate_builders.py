@@ -144,10 +144,13 @@ def manifest(tag: str = "tiny", **changes: object) -> Manifest:
     )
 
 
-def bundle_folder(root: Path, tag: str = "tiny", **graph_changes: float) -> Path:
+def bundle_folder(
+    root: Path, tag: str = "tiny", *, of: dict[str, object] | None = None, **graph_changes: float
+) -> Path:
+    """A release; ``of`` changes its manifest."""
     return write_bundle(
         root / tag,
         onnx_bytes=graph(**graph_changes).SerializeToString(),
-        manifest=manifest(tag, T=graph_changes.get("T", MODEL.T)),
+        manifest=manifest(tag, T=graph_changes.get("T", MODEL.T), **(of or {})),
         buckets_csv="bucket,n\n",
     )

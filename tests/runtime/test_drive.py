@@ -172,3 +172,13 @@ def test_a_dry_run_asks_at_the_time_when_the_order_would_leave_and_of_the_window
     ]
     assert pushed == [(x[i].tobytes(), table.market[i].tobytes()) for i in np.flatnonzero(ok)]
     assert 50 < ok.sum() < len(ok)
+
+
+@given(st.integers(1, len(EVENTS) - 1))
+@settings(max_examples=20, deadline=None)
+def test_a_window_that_was_saved_and_loaded_goes_on_with_the_next_one(cut):
+    before, after = _window(), _window()
+    first = [fired.candidate for fired in drive(EVENTS[:cut], before, EveryWindow())]
+    after.load_state_dict(before.state_dict())
+    second = [fired.candidate for fired in drive(EVENTS[cut:], after, EveryWindow())]
+    assert first + second == _batch(EVENTS)

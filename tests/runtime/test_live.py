@@ -1,0 +1,73 @@
+"""The live shadow against a server that plays a recording: the batch way's rows and decisions, bit for bit."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+
+import pytest
+
+from runtime.decision import Reason
+from runtime.live.replay_server import serving
+
+from .live_run import ETHUSDT, NEXOUSDT, assert_rows, assert_same, batch, fast_clock, following, release
+
+pytestmark = pytest.mark.slow
+
+
+def needs(folder):
+    if not folder.is_dir():
+        pytest.skip(f"no recording at {folder}")
+    return sorted(folder.glob("*.gz"))
+
+
+@pytest.fixture(scope="module")
+def two_minutes(tmp_path_factory):
+    """The first two minutes of the ETHUSDT recording: half of them with a valid book that is old enough."""
+    lines = b"".join(gzip.decompress(path.read_bytes()) for path in needs(ETHUSDT)).splitlines(keepends=True)
+    end = int(lines[0][:19]) + 120_000_000_000
+    path = tmp_path_factory.mktemp("recording") / "ethusdt.gz"
+    path.write_bytes(gzip.compress(b"".join(line for line in lines if int(line[:19]) < end), 1))
+    return path
+
+
+@pytest.fixture(scope="module")
+def ethusdt(tmp_path_factory):
+    return release(tmp_path_factory.mktemp("releases"), "binance_usdm", "ETHUSDT")
+
+
+def test_a_played_recording_gives_the_rows_and_decisions_of_the_batch_way(two_minutes, ethusdt, tmp_path):
+    with serving(two_minutes, speed=0) as server, following(server, ethusdt, tmp_path, every=True) as run:
+        run.shadow.join(120)
+    table, answers = batch(two_minutes, ethusdt, every=True)
+    assert_same(run, table, answers)
+    reasons = Counter(decision.reason for _, decision, _ in run.decisions)
+    assert reasons[Reason.ALLOW] > 100
+    assert reasons[Reason.NO_WINDOW] > 100
+
+
+def test_its_own_recording_gives_the_same_again(two_minutes, ethusdt, tmp_path):
+    """With the times of this machine's own clock, whatever they were: what is recorded is what was decided on."""
+    raw = tmp_path / "raw"
+    start_ns = int(gzip.decompress(two_minutes.read_bytes())[:19])
+    with (
+        serving(two_minutes, speed=20, stamps=False) as server,
+        following(
+            server, ethusdt, tmp_path, replay=False, every=True, recordings=raw, clock_ns=fast_clock(start_ns, 20)
+        ) as run,
+    ):
+        assert server.wait_done(120)
+    table, _ = batch(raw, ethusdt)
+    assert_rows(run, table)
+    assert sum(decision.allow for _, decision, _ in run.decisions) > 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("venue", ["binance_usdm", "binance_spot"])
+def test_a_whole_recording_gives_the_rows_and_decisions_of_the_batch_way(venue, tmp_path):
+    folder, symbol = {"binance_usdm": (ETHUSDT, "ETHUSDT"), "binance_spot": (NEXOUSDT, "NEXOUSDT")}[venue]
+    files, bundle = needs(folder), release(tmp_path, venue, symbol)
+    with serving(files, speed=0) as server, following(server, bundle, tmp_path) as run:
+        run.shadow.join(590)
+    assert_same(run, *batch(folder, bundle))
+    assert run.decisions

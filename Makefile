@@ -36,9 +36,15 @@ DATE ?=
 TYPES ?=
 DIR ?=
 FORCE ?=
+BUNDLE ?=
+PROFILE ?=
+IN_PROCESS ?=
+REPLAY ?=
+SPEED ?=
+PORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shadow demo honesty fetch bench test test-fast test-long lint format prefect services services-stop clean
+.PHONY: help setup shadow demo honesty fetch live bench test test-fast test-long lint format prefect services services-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
@@ -74,6 +80,12 @@ honesty: setup  ## how often runs claim rightly, 20 + 20 simulated seeds; goes o
 fetch: setup  ## free Tardis days (the first of a month): SYMBOL=ETHUSDT DATE=2024-08-01 [VENUE= TYPES= DIR= FORCE=1]
 	@$(BIN)/ofi-meta tape fetch "$(or $(SYMBOL),ETHUSDT)" "$(DATE)" \
 	  $(if $(DIR),--dir "$(DIR)") $(if $(VENUE),--venue $(VENUE)) $(if $(TYPES),--types "$(TYPES)") $(if $(FORCE),--force)
+
+live: setup  ## a live shadow: what the gate would allow on a real feed, no order placed; SYMBOL=ETHUSDT [VENUE= BUNDLE= PROFILE= FEE_TIER= IN_PROCESS=1 PORT=], REPLAY=<recording> [SPEED=] plays one instead
+	@$(BIN)/ofi-meta live "$(or $(SYMBOL),ETHUSDT)" \
+	  $(if $(VENUE),--venue $(VENUE)) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(PROFILE),--profile $(PROFILE)) \
+	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(IN_PROCESS),--in-process) $(if $(PORT),--port $(PORT)) \
+	  $(if $(REPLAY),--replay "$(REPLAY)") $(if $(SPEED),--speed $(SPEED)) $(if $(DIR),--dir "$(DIR)")
 
 bench: setup  ## measure speed and size side by side; writes reports/bench.json and docs/benchmarks.md
 	@$(BIN)/python -m tests.bench

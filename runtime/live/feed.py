@@ -96,7 +96,7 @@ class Feed:
     async def _follow(self, name: str, url: str, *, depth: bool) -> None:
         wait_s, most_s = self._backoff_s
         while True:
-            heard = [0]
+            heard, ended = [0], False
             why = "closed"
             try:
                 async with connect(url, max_size=_LARGEST, ping_interval=None if self._ends else _PING_S) as socket:
@@ -104,8 +104,7 @@ class Feed:
                     watch = asyncio.create_task(self._watch(socket, heard)) if depth else None
                     try:
                         await self._read(socket, heard)
-                        if self._ends:
-                            return
+                        ended = self._ends
                     finally:
                         if watch is not None:
                             watch.cancel()
@@ -113,8 +112,10 @@ class Feed:
                 why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             finally:
                 self._on_route(name, False, why)
-                if depth:
-                    self._lost()
+                if depth and not ended:
+                    self._inbox.put(FEED_LOST)
+            if ended:
+                return
             wait_s = self._backoff_s[0] if heard[0] else min(2 * wait_s, most_s)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # not all clients at the same moment
 
@@ -137,9 +138,6 @@ class Feed:
             before = heard[0]
             await asyncio.sleep(self._silence_s)
         socket.transport.abort()
-
-    def _lost(self) -> None:
-        self._inbox.put(FEED_LOST)
 
 
 async def _frames(socket: ClientConnection) -> AsyncIterator[bytes]:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_repo.instruments import SIMULATED_SYMBOL
+
 from .harness import Bench, in_process, measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["run"]
+__all__ = ["run", "stack_release"]
 
 _TIGHT, _PACED, _FUZZ = 20_000, 300, 1_000_000
 _PERIOD_NS = 100_000_000
@@ -102,7 +104,7 @@ def _sides(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
     from runtime.gate import MetaFilter
 
     window, candidate = _fired()
-    gate = MetaFilter.load(_stack(folder), source=window)
+    gate = MetaFilter.load(stack_release(folder), source=window)
     now_ns = candidate.ts_ns + 2_000_000
     decision = gate.allow(candidate, now_ns)
     if not 0 <= decision.p <= 1:
@@ -133,9 +135,9 @@ def _fired() -> tuple[Any, Any]:
     raise RuntimeError("no candidate passes the guards")
 
 
-def _stack(folder: Path) -> Path:
-    """A release of the three nets for the simulator's symbol; the graph is the same whatever was learnt."""
-    from feature_repo.instruments import SIMULATED_SYMBOL, FeeTier
+def stack_release(folder: Path, venue: str = "simulated", symbol: str = SIMULATED_SYMBOL) -> Path:
+    """A release of the three nets; the graph is the same whatever was learnt."""
+    from feature_repo.instruments import FeeTier
     from meta_models.export import export_fused
     from meta_models.fit import FitConfig, fit_model
     from meta_models.lit import OptimConfig
@@ -154,9 +156,9 @@ def _stack(folder: Path) -> Path:
     )
     manifest = Manifest(
         tag="bench",
-        symbol=SIMULATED_SYMBOL,
-        venue="simulated",
-        simulated=True,
+        symbol=symbol,
+        venue=venue,
+        simulated=venue == "simulated",
         model="stack",
         fee_tier=FeeTier("regular", 2.0, 5.0),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -71,3 +72,25 @@ def test_a_whole_recording_gives_the_rows_and_decisions_of_the_batch_way(venue, 
         run.shadow.join(590)
     assert_same(run, *batch(folder, bundle))
     assert run.decisions
+
+
+def test_a_process_that_was_stopped_goes_on_as_if_it_never_had(two_minutes, ethusdt, tmp_path):
+    """Stopped between two messages in the middle of a window, in good order; the next one has only its state."""
+    lines = gzip.decompress(two_minutes.read_bytes()).splitlines(keepends=True)
+    state, rows, market, decisions = tmp_path / "state.npz", [], [], []
+    cuts = [0, int(0.8 * len(lines)) + 1, int(0.9 * len(lines)), len(lines)]
+    for begin, end in pairwise(cuts):
+        part = tmp_path / f"{begin}.txt"
+        part.write_bytes(b"".join(lines[begin:end]))
+        with (
+            serving(part, speed=0, snapshot_wait_s=5) as server,
+            following(server, ethusdt, tmp_path, every=True, state=state) as run,
+        ):
+            run.shadow.join(120)
+        assert run.shadow.error is None
+        assert bool(run.shadow.resumed) == bool(begin)
+        rows += run.rows
+        market += run.market
+        decisions += run.decisions
+    run.rows, run.market, run.decisions = rows, market, decisions
+    assert_same(run, *batch(two_minutes, ethusdt, every=True))

@@ -74,13 +74,17 @@ def save_state(path: Path, state: dict[str, np.ndarray]) -> None:
         np.savez(file, allow_pickle=False, **state)
 
 
-def load_state(path: Path, window: FeatureWindow, detector: SignalDetector) -> Saved:
+def load_state(path: Path, window: FeatureWindow, detector: SignalDetector, *, not_before_ns: int = 0) -> Saved:
     """Go on from a saved state.
+
+    Parameters
+    ----------
+    not_before_ns : local time; an older state is refused, as most of it has left the engine's memories
 
     Raises
     ------
     InputError
-        When it is damaged, or of another symbol, version or T; window and detector are then not to be used.
+        When it is damaged, too old, or of another symbol, version or T; nothing is changed then.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -95,12 +99,20 @@ def load_state(path: Path, window: FeatureWindow, detector: SignalDetector) -> S
         or live[0] != _LAYOUT
     ):
         raise InputError(f"{path}: a saved state of another version", f"layout {_LAYOUT}", _DO)
+    if live[3] < not_before_ns:
+        raise InputError(
+            f"{path}: a saved state that is {(not_before_ns - live[3]) / 60e9:,.0f} minutes too old",
+            "one of the hour before",
+            _DO,
+        )
     catalogue, venue, symbol = map(str, names)
     if catalogue != CATALOGUE_HASH:
         raise InputError(f"{path}: saved with the field catalogue {catalogue[:12]}", CATALOGUE_HASH[:12], _DO)
     try:
-        window.load_state_dict(state)
+        # First into one that nobody needs: what is refused half-way has changed nothing.
+        FeatureWindow(T=window.T, instrument=window.instrument).load_state_dict(state)
         detector.load_state_dict(state)
+        window.load_state_dict(state)
     except InputError as e:
         raise InputError(f"{path}: {e.got}", e.accepts, _DO) from e
     clock = ClockOffset()

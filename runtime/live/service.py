@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from feature_repo.constants import MS_NS, ORDER
+from feature_repo.constants import MS_NS, ORDER, SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.events import GAP, KIND_MASK
 from feature_repo.instruments import instrument
@@ -293,13 +293,15 @@ class LiveShadow:
         path = self.plan.state
         if path is None or not path.exists():
             return None, 0
-        saved = load_state(path, self._window, self._detector)
-        if (saved.venue, saved.symbol) != (self.plan.venue, self.plan.symbol):
-            raise InputError(
-                f"{path}: the state of {saved.symbol} on {saved.venue}",
-                f"that of {self.plan.symbol} on {self.plan.venue}",
-                "Give another folder",
-            )
+        now_ns = 0 if self.plan.replay else self._wall_ns()
+        try:
+            saved = load_state(path, self._window, self._detector, not_before_ns=now_ns - int(_OLDEST_S * SECOND_NS))
+        except InputError as e:
+            # A process that nobody watches must come up again; what it could not use is kept for a look.
+            aside = path.with_name(f"{path.stem}.unused{path.suffix}")
+            path.replace(aside)
+            self.resumed = f"Started afresh, the saved state is now {aside}: {e.got}."
+            return None, 0
         self._place = (saved.venue, saved.symbol, saved.parser)
         self.resumed = f"Went on from the state of {path}."
         return saved.clock, saved.local_ns

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MINUTES, _EVERY = 3.0, 3  # windows; the first minute has no valid book yet
-_STARTS = 5
+_STARTS, _WARM_H = 5, 6.0
+NEXOUSDT = ETHUSDT.with_name("binance_spot_nexousdt")
 _SOURCES = ("in process", "online store")
 
 
@@ -56,7 +57,40 @@ def run() -> list[Bench]:
             f"in the window; median of {_STARTS}",
         )
     )
-    return rows
+    return rows + _soaked()
+
+
+def _soaked() -> list[Bench]:
+    """24 hours of market time at high speed: memory and speed at the end beside those after the warm-up."""
+    names = ("live: memory after 24 h of market time", "live: work an hour at the end of 24 h of market time")
+    if not NEXOUSDT.is_dir():
+        return [not_measured(name, "", "the recording of NEXOUSDT is not there") for name in names]
+    hours, took_s, memory, work = in_process("bench_live:soak", cpus=2)
+    how = (
+        f"the whole process on {hours:.1f} h of NEXOUSDT played as fast as it goes ({took_s:.0f} s), recording and "
+        f"saving its state; warm-up: the first {_WARM_H:g} h"
+    )
+    return [
+        measured(
+            names[0],
+            memory[1],
+            "MiB",
+            peer_name="after the warm-up",
+            peer=memory[0],
+            goal="ratio <= 1.01",
+            how=f"{how}; resident memory, the largest of the last hour and of the hour after the warm-up",
+        ),
+        measured(
+            names[1],
+            work[1],
+            "",
+            peer_name="in the 6 h after the warm-up",
+            peer=work[0],
+            goal="ratio <= 1.1",
+            how=f"{how}; CPU time of the last 6 h, beside what the messages in them explain: cost = a + b x messages of "
+            "an hour, fitted on all hours",
+        ),
+    ]
 
 
 def e2e(minutes: float) -> dict[str, dict[str, tuple[int, float, float, float, float, float]]]:
@@ -132,7 +166,8 @@ def _follow(recording: Path, bundle: Path, folder: Path, source: Any) -> list[tu
 @contextmanager
 def _played(recording: Path, speed: float) -> Iterator[dict[str, Any]]:
     """A replay server in a process of its own."""
-    command = [sys.executable, "-m", "runtime.live.replay_server", str(recording), "--speed", str(speed)]
+    files = sorted(recording.glob("*.gz")) if recording.is_dir() else [recording]
+    command = [sys.executable, "-m", "runtime.live.replay_server", *map(str, files), "--speed", str(speed)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         yield json.loads(server.stdout.readline())
@@ -148,6 +183,68 @@ def _first(minutes: float, folder: Path) -> Path:
     path = folder / "first.txt"
     path.write_bytes(b"".join(line for line in lines if int(line[:19]) < end))
     return path
+
+
+def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
+    """Hours of market time, seconds it took, and (after the warm-up, at the end) of MiB and of work.
+
+    Work is CPU time of 6 hours, divided by what their messages explain.
+    """
+    from feature_repo.instruments import instrument
+    from feature_repo.window import FeatureWindow
+    from runtime.decision_log import LoggedGate, SeenWindow
+    from runtime.gate import MetaFilter
+    from runtime.live.service import LivePlan, LiveShadow
+    from runtime.live.venues import ENDPOINTS, routes_of, snapshot_url
+    from runtime.live.vitals import Vitals
+    from tests.runtime.live_run import release
+
+    venue, symbol = "binance_spot", "NEXOUSDT"
+    with TemporaryDirectory() as folder, _played(NEXOUSDT, speed=0) as told:
+        here = Path(folder)
+        local = ENDPOINTS[venue]._replace(public=told["websocket"], market=told["websocket"], rest=told["rest"])
+        window = FeatureWindow(instrument=instrument(venue, symbol))
+        seen = SeenWindow(window)
+        gate = LoggedGate(MetaFilter.load(release(here, venue, symbol), source=seen), seen, here / "decisions")
+        plan = LivePlan(
+            venue,
+            symbol,
+            routes_of(local, told["streams"]),
+            snapshot_url(local, symbol),
+            window.T,
+            recordings=here / "raw",
+            state=here / "state.npz",
+            replay=True,
+        )
+        vitals = Vitals(symbol, venue, profile="B", source="in process", replay=True)
+        samples = []  # (market hours, CPU seconds, messages, MiB)
+        began = time.perf_counter()
+        with LiveShadow(plan, gate, vitals, window=window) as shadow:
+            first_ns = 0
+            while shadow.running:
+                view = vitals.snapshot(shadow.now_ns())
+                now_ns = view.last_window_ns or 0
+                first_ns = first_ns or now_ns
+                mib = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+                done = sum(view.messages.values())
+                samples.append(((now_ns - first_ns) / 3.6e12, time.process_time(), done, mib))
+                time.sleep(0.05)
+        if shadow.error is not None:
+            raise shadow.error
+        took_s = time.perf_counter() - began
+    hours, cpu_s, messages, mib = np.array(samples).T
+    end = hours[-1]
+
+    def most(low: float, high: float) -> float:
+        return float(mib[(hours >= low) & (hours <= high)].max())
+
+    at = np.searchsorted(hours, np.arange(0, int(end) + 1))
+    cost, came = np.diff(cpu_s[at]), np.diff(messages[at])
+    line = np.column_stack([np.ones_like(came), came])
+    explained = line @ np.linalg.lstsq(line, cost, rcond=None)[0]
+    warm = int(_WARM_H)
+    work = [float(cost[part].sum() / explained[part].sum()) for part in (slice(warm, warm + 6), slice(-6, None))]
+    return float(end), took_s, (most(_WARM_H, _WARM_H + 1), most(end - 1, end)), (work[0], work[1])
 
 
 _START = """

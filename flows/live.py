@@ -117,6 +117,7 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
     _fits(served.manifest, asked)
     gate = LoggedGate(served, seen, log)
     shadow = LiveShadow(replace(plan, T=served.manifest.T), gate, vitals, window=window, pusher=pusher)
+    vitals.released(served.manifest.tag)
     telemetry = until_done.enter_context(Telemetry(vitals, shadow.now_ns, port=asked.port))
     screen = until_done.enter_context(Screen())
     screen.console.print(
@@ -127,16 +128,17 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
     try:
         with shadow:
             while shadow.running:
-                view = vitals.snapshot(shadow.now_ns())
-                screen.update(view, view.health())
                 time.sleep(_LOOK_S)
+                if now_ns := shadow.now_ns():  # a replay has no time before its first message
+                    view = vitals.snapshot(now_ns)
+                    screen.update(view, view.health())
     except KeyboardInterrupt:
         pass  # Ctrl-C or SIGTERM: the way a live process ends
     view = vitals.snapshot(shadow.now_ns())
     screen.update(view, view.health())
-    screen.console.print(plain_line(view, view.health()), highlight=False)
+    screen.console.print(plain_line(view, view.health()), highlight=False, soft_wrap=True)
     if view.decisions:
-        screen.console.print(f"Logged: ofi-meta explain last --log {log}", highlight=False)
+        screen.console.print(f"Logged: ofi-meta explain last --log {log}", highlight=False, soft_wrap=True)
     if isinstance(shadow.error, InputError):
         raise shadow.error
     if shadow.error is not None:

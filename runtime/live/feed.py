@@ -15,7 +15,10 @@ from feature_repo.market.binance import FEED_LOST
 
 from .inbox import Inbox
 
-__all__ = ["Feed"]
+__all__ = ["ENDED", "Feed"]
+
+ENDED = "closed"
+"""Why a connection is down that the other side closed in good order."""
 
 _LARGEST = 16 << 20
 _BACKOFF_S = (0.25, 30.0)
@@ -97,7 +100,7 @@ class Feed:
         wait_s, most_s = self._backoff_s
         while True:
             heard, ended = [0], False
-            why = "closed"
+            why = ENDED
             try:
                 async with connect(url, max_size=_LARGEST, ping_interval=None if self._ends else _PING_S) as socket:
                     self._on_route(name, True, "")

@@ -32,7 +32,7 @@ from ..decision import Decision
 from ..decision_log import LoggedGate
 from ..drive import Fired, drive
 from ..signals import SignalDetector
-from .feed import Feed
+from .feed import ENDED, Feed
 from .inbox import Inbox
 from .pushing import Pusher
 from .reader import LiveReader
@@ -116,7 +116,7 @@ class LiveShadow:
         """A sentence about the state that this process went on from."""
         clock, after_ns = self._resume()
         self._recorder = None if plan.recordings is None else LineRecorder(plan.recordings, plan.symbol)
-        self._inbox = Inbox(self._local_ns, self._recorder, after_ns=after_ns)
+        self._inbox = Inbox(self._stamp_ns, self._recorder, after_ns=after_ns)
         self._clock = ClockOffset() if clock is None else clock
         self._reader = LiveReader(self._inbox, self._clock, on_quiet=self._on_quiet)
         if self._place is not None:
@@ -148,8 +148,9 @@ class LiveShadow:
         return self._decider.is_alive()
 
     def now_ns(self) -> int:
-        """ns UTC on the corrected local clock; in a replay the recording's."""
-        return self._local_ns() + self._clock.offset_ns
+        """ns UTC on the corrected local clock; in a replay that of the message decided on last, 0 before the first."""
+        local_ns = self._reader.last_local_ns if self.plan.replay else self._wall_ns()
+        return local_ns + self._clock.offset_ns if local_ns else 0
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait for the end of a replay."""
@@ -249,15 +250,17 @@ class LiveShadow:
 
     # --- the other threads ---------------------------------------------------------------------------------------
 
-    def _local_ns(self) -> int:
-        """The uncorrected local clock."""
+    def _stamp_ns(self) -> int:
+        """Local time of a message that brings none."""
         return self._inbox.last_ns if self.plan.replay else self._wall_ns()
 
-    def _on_route(self, name: str, is_open: bool, _: str) -> None:
+    def _on_route(self, name: str, is_open: bool, why: str) -> None:
         if is_open:
             self._opened += 1
             self._reconnects = max(0, self._opened - len(self.plan.routes))
         self._routes[name] = is_open
+        if self.plan.replay and why == ENDED:
+            del self._routes[name]
         self.vitals.feed(connected=dict(self._routes), reconnects=self._reconnects)
 
     def _on_snapshot_failure(self, _: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _MINUTES, _EVERY = 3.0, 3  # windows; the first minute has no valid book yet
-_STARTS, _WARM_H = 5, 6.0
+_STARTS, _WARM_H, _SOAK_SPEED = 5, 6.0, 600.0
 NEXOUSDT = ETHUSDT.with_name("binance_spot_nexousdt")
 _SOURCES = ("in process", "online store")
 
@@ -67,7 +67,7 @@ def _soaked() -> list[Bench]:
         return [not_measured(name, "", "the recording of NEXOUSDT is not there") for name in names]
     hours, took_s, memory, work = in_process("bench_live:soak", cpus=2)
     how = (
-        f"the whole process on {hours:.1f} h of NEXOUSDT played as fast as it goes ({took_s:.0f} s), recording and "
+        f"the whole process on {hours:.1f} h of NEXOUSDT played {_SOAK_SPEED:g} times as fast ({took_s:.0f} s), recording and "
         f"saving its state; warm-up: the first {_WARM_H:g} h"
     )
     return [
@@ -87,8 +87,8 @@ def _soaked() -> list[Bench]:
             peer_name="in the 6 h after the warm-up",
             peer=work[0],
             goal="ratio <= 1.1",
-            how=f"{how}; CPU time of the last 6 h, beside what the messages in them explain: cost = a + b x messages of "
-            "an hour, fitted on all hours",
+            how=f"{how}; CPU time of the last 6 h, beside what the messages in them explain: cost = a + b x messages "
+            "of an hour, fitted on all hours",
         ),
     ]
 
@@ -200,7 +200,7 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
     from tests.runtime.live_run import release
 
     venue, symbol = "binance_spot", "NEXOUSDT"
-    with TemporaryDirectory() as folder, _played(NEXOUSDT, speed=0) as told:
+    with TemporaryDirectory() as folder, _played(NEXOUSDT, speed=_SOAK_SPEED) as told:
         here = Path(folder)
         local = ENDPOINTS[venue]._replace(public=told["websocket"], market=told["websocket"], rest=told["rest"])
         window = FeatureWindow(instrument=instrument(venue, symbol))

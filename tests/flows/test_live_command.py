@@ -1,0 +1,99 @@
+"""`ofi-meta live` as a person runs it: a replay to its end, what is left on disk, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+
+import pytest
+
+from feature_repo.store import feast_root
+from tests.runtime.live_run import ETHUSDT, release
+
+
+def live(*arguments, folder, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "live", *map(str, arguments), "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**more.pop("env", {})} or None,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return release(tmp_path_factory.mktemp("releases"), "binance_usdm", "ETHUSDT")
+
+
+@pytest.mark.slow
+def test_a_replay_runs_to_its_end_through_the_store_and_its_decisions_can_be_explained(bundle, tmp_path, monkeypatch):
+    if not ETHUSDT.is_dir():
+        pytest.skip(f"no recording at {ETHUSDT}")
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    lines = b"".join(gzip.decompress(p.read_bytes()) for p in sorted(ETHUSDT.glob("*.gz"))).splitlines(keepends=True)
+    recording = tmp_path / "r.txt"
+    recording.write_bytes(b"".join(lines[:12_000]))
+    asked = ("ETHUSDT", "--bundle", bundle, "--profile", "C", "--replay", recording, "--speed", 0)
+    done = live(*asked, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "REPLAY" in done.stdout
+    assert "release tiny" in done.stdout
+    assert "orders are only printed, never placed" in done.stdout
+    assert "no release" not in done.stdout
+    assert (feast_root() / "registry.db").is_file()
+    log = tmp_path / "live" / "binance_usdm" / "ETHUSDT" / "replayed"
+    assert list(log.glob("*/*.parquet"))
+    told = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "explain", "last", "--log", log, "--releases", bundle.parent],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "the same answer, bit for bit" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["NOSUCH"], "unknown symbol 'NOSUCH'"),
+        (["ETHUSDT", "--venue", "kraken"], "venue 'kraken'. Expected binance_usdm"),
+        (["ETHUSDT", "--trades", "x"], "trades 'x'. Expected aggTrade or trade"),
+        (["ETHUSDT", "--bundle", "nowhere"], "no bundle at nowhere"),
+        (["ETHUSDT", "--replay", "nowhere"], "nowhere cannot be read"),
+        (["ETHUSDT", "--profile", "Q", "--in-process"], "the profile 'Q'"),
+        (["ETHUSDT", "--fee-tier", "gold", "--in-process"], "gold"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_a_sentence_and_nothing_is_written(
+    bundle, tmp_path, capsys, monkeypatch, asked, said
+):
+    from flows.cli import main
+
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+    asked = asked if "--bundle" in asked else [*asked, "--bundle", str(bundle)]
+    monkeypatch.setattr(sys, "argv", ["ofi-meta", "live", *asked, "--port", "0"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in " ".join(error.split())
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("data/live/**/*.gz"))
+
+
+def test_a_release_for_another_symbol_is_refused(tmp_path, capsys, monkeypatch):
+    from flows.cli import main
+
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+    other = release(tmp_path / "releases", "binance_usdm", "BTCUSDT")
+    monkeypatch.setattr(
+        sys, "argv", ["ofi-meta", "live", "ETHUSDT", "--bundle", str(other), "--in-process", "--port", "0"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "a release for BTCUSDT" in capsys.readouterr().err

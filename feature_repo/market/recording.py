@@ -25,7 +25,7 @@ class BinanceReader:
     """Files that continue each other, read as one recording; see ``stream.Reader``.
 
     A file that is cut off (a .gz without its end, or a last line without its end that cannot be read) gives what can be
-    read of it and counts as one bad row.
+    read of it and counts as one bad row, for which it is not refused.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ class BinanceReader:
                         ) from error
                     for at, reason in report.bad:
                         last = at == report.lines and not block.endswith(b"\n")
-                        self.bad.add(path, n + at, CUT_OFF if last and _halved(reason) else reason)
+                        cut = last and _halved(reason)
+                        self.bad.add(path, n + at, CUT_OFF if cut else reason, judged=not cut)
                     n += report.lines
                     self.done = start + blocks.done
                     rows = reader.take()
@@ -99,7 +100,7 @@ class BinanceReader:
                         yield rows
             except CutOffError:
                 n += 1
-                self.bad.add(path, n, CUT_OFF)
+                self.bad.add(path, n, CUT_OFF, judged=False)
         self._lines[k], self.done = n, start + source.size
         self.bad.end_file(path, n, _WHAT)
 

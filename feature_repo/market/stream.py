@@ -32,11 +32,15 @@ class BadRows:
     _file_bad: int = 0
     _file_first: tuple[int, str] | None = None
 
-    def add(self, path: Path, row: int, reason: str, n: int = 1) -> None:
-        """Count ``n`` unusable rows of the file that is being read; ``row`` is the number of the first, from 1."""
+    def add(self, path: Path, row: int, reason: str, n: int = 1, *, judged: bool = True) -> None:
+        """Count ``n`` unusable rows of the file that is being read; ``row`` is the number of the first, from 1.
+
+        ``judged`` False: not towards the share that refuses a file. Of a file that is cut off only the end is missing,
+        however short it is.
+        """
         self.reasons[reason] += n
-        self._file_bad += n
-        if self._file_first is None:
+        self._file_bad += n * judged
+        if self._file_first is None and judged:
             self._file_first = (row, reason)
         if self.first is None:
             self.first = {"file": path.name, "line": row, "reason": reason}

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from feature_repo.paths import data_root
 from feature_repo.store import StoreError
 from feature_repo.window import FeatureWindow
 from runtime.budget import WaitingSource
+from runtime.candidate import Candidate
+from runtime.decision import Decision
 from runtime.decision_log import LoggedGate, SeenWindow
 from runtime.live.pushing import PushedWindow, Pusher
 from runtime.live.screen import Screen, plain_line
@@ -31,7 +35,7 @@ from runtime.live.vitals import Vitals
 from runtime.manifest import Manifest
 from runtime.serving import ServedFilter
 
-__all__ = ["LiveRequest", "live"]
+__all__ = ["LiveRequest", "live", "order_told"]
 
 _LOOK_S = 0.25
 _SWITCH_S = 0.001
@@ -116,7 +120,15 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
     )
     _fits(served.manifest, asked)
     gate = LoggedGate(served, seen, log)
-    shadow = LiveShadow(replace(plan, T=served.manifest.T), gate, vitals, window=window, pusher=pusher)
+    orders: deque[str] = deque()  # printed by this thread: the one that decides has no time for it
+
+    def note(candidate: Candidate, decision: Decision, _: float | None) -> None:
+        if decision.allow:
+            orders.append(order_told(candidate, decision))
+
+    shadow = LiveShadow(
+        replace(plan, T=served.manifest.T), gate, vitals, window=window, pusher=pusher, on_decision=note
+    )
     vitals.released(served.manifest.tag)
     telemetry = until_done.enter_context(Telemetry(vitals, shadow.now_ns, port=asked.port))
     screen = until_done.enter_context(Screen())
@@ -132,10 +144,14 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
                 if now_ns := shadow.now_ns():  # a replay has no time before its first message
                     view = vitals.snapshot(now_ns)
                     screen.update(view, view.health())
+                while orders:
+                    screen.console.print(orders.popleft(), highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         pass  # Ctrl-C or SIGTERM: the way a live process ends
     view = vitals.snapshot(shadow.now_ns())
     screen.update(view, view.health())
+    for line in orders:
+        screen.console.print(line, highlight=False, soft_wrap=True)
     screen.console.print(plain_line(view, view.health()), highlight=False, soft_wrap=True)
     if view.decisions:
         screen.console.print(f"Logged: ofi-meta explain last --log {log}", highlight=False, soft_wrap=True)
@@ -148,6 +164,16 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
             "Start again; the recording and the decisions so far are on disk",
         ) from shadow.error
     return 0
+
+
+def order_told(candidate: Candidate, decision: Decision) -> str:
+    """The order that would have been sent, as a sentence."""
+    at = datetime.fromtimestamp(candidate.ts_ns // 1_000_000_000, UTC).strftime("%H:%M:%S")
+    return (
+        f"{at}.{candidate.ts_ns // 100_000_000 % 10} UTC would {'buy' if candidate.side > 0 else 'sell'} "
+        f"{decision.size:,.2f} USD of {candidate.symbol} at about {candidate.price:,.2f}: "
+        f"{candidate.sig_type.name.lower()}, P {decision.p:.3f}; not placed"
+    )
 
 
 def _check(asked: LiveRequest) -> None:

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from feature_repo.store import feast_root
+from runtime.decision import Decision, Reason
+from tests.runtime.gate_builders import candidate
 from tests.runtime.live_run import ETHUSDT, release
 
 
@@ -97,3 +99,13 @@ def test_a_release_for_another_symbol_is_refused(tmp_path, capsys, monkeypatch):
         main()
     assert ended.value.code == 2
     assert "a release for BTCUSDT" in capsys.readouterr().err
+
+
+def test_an_order_that_would_have_been_sent_is_told_as_a_sentence():
+    from flows.live import order_told
+
+    decision = Decision(allow=True, p=0.8125, size=1_250.0, reason=Reason.ALLOW, p_breakeven=0.5, latency_us=400.0)
+    entry = candidate(ts_ns=1_767_571_200_300_000_000, symbol="ETHUSDT", side=-1, price=3_424.1)
+    assert order_told(entry, decision) == (
+        "00:00:00.3 UTC would sell 1,250.00 USD of ETHUSDT at about 3,424.10: momentum, P 0.812; not placed"
+    )

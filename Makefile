@@ -100,7 +100,7 @@ test-fast: setup  ## the fast subset, under a minute
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not long and not slow"
 
 test-long: setup  ## the long tests
-	@$(BIN)/python -m pytest -m long; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
+	@$(BIN)/python -m pytest $(PARALLEL) -m long --durations=15; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
 
 lint: setup  ## ruff, formatting, import directions
 	@$(BIN)/ruff check .

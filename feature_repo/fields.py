@@ -329,19 +329,18 @@ _TURN = {
 }
 
 
-def align(x: np.ndarray, side: int) -> np.ndarray:
+def align(x: np.ndarray, side: int, out: np.ndarray | None = None) -> np.ndarray:
     """Turn rows to the candidate's side: signed channels are multiplied by ``side``.
 
     Parameters
     ----------
     x : float32 [..., C]
     side : +1 buys, -1 sells
+    out : float32 [..., C] to write to; None: a new array
 
     Returns
     -------
-    float32 [..., C], a new array
+    float32 [..., C]
     """
-    turn = _TURN[side]
-    rows = x.shape[-2] if x.ndim > 1 else 1
-    turn = turn[:rows] if x.ndim > 1 and rows <= _MOST_ROWS else turn[0]
-    return np.multiply(x, turn, dtype=np.float32)
+    turn, rows = _TURN[side], x.shape[-2] if x.ndim > 1 else 0
+    return np.multiply(x, turn[:rows] if 0 < rows <= _MOST_ROWS else turn[0], out, dtype=np.float32)

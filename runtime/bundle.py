@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,7 @@ class Bundle:
     path: Path
     manifest: Manifest
     session: ort.InferenceSession
+    _bound: dict[int, _Bound] = field(init=False, repr=False, compare=False, default_factory=dict)  # by the id of x
 
     def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
         """Probability of the target barrier.
@@ -77,7 +78,39 @@ class Bundle:
         -------
         float32 [N]
         """
+        bound = self._bound.get(id(x))
+        if bound is not None and bound.ctx is ctx:
+            return bound.answer(self.session)
         return self.session.run(("p",), {"x": x, "ctx": ctx})[0][:, 0]
+
+    def bind(self, x: np.ndarray, ctx: np.ndarray) -> None:
+        """Have ``predict`` read these two arrays where they lie whenever it is given them, filled in anew or not.
+
+        The answer is the same, some 15 microseconds sooner. One call at a time; they are kept as long as the bundle.
+
+        Parameters
+        ----------
+        x, ctx : as ``predict`` takes them, in C order; N stays as it is
+        """
+        self._bound[id(x)] = _Bound(self.session, x, ctx)
+
+
+class _Bound:
+    """A pair of arrays that the graph reads where they lie, and the one where it leaves its answer."""
+
+    __slots__ = ("_binding", "_p", "_x", "ctx")
+
+    def __init__(self, session: ort.InferenceSession, x: np.ndarray, ctx: np.ndarray) -> None:
+        self._x, self.ctx, self._p = x, ctx, np.zeros((len(x), 1), np.float32)  # its id is x's own while x is kept
+        self._binding = session.io_binding()
+        self._binding.bind_cpu_input("x", x)
+        self._binding.bind_cpu_input("ctx", ctx)
+        self._binding.bind_output("p", "cpu", 0, np.float32, self._p.shape, self._p.ctypes.data)
+
+    def answer(self, session: ort.InferenceSession) -> np.ndarray:
+        self._p.fill(np.nan)  # never an earlier answer, whatever the graph leaves undone
+        session.run_with_iobinding(self._binding)
+        return self._p[:, 0].copy()
 
 
 def column_facts(*inputs: str) -> dict[str, str]:

@@ -37,6 +37,10 @@ class Entry(IntEnum):
     MAKER = 1
 
 
+_INTEGERS = (int, np.integer)
+_REALS = (int, float, np.integer, np.floating)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """What the gate is asked about. Unknown rewards are NaN and are denied as such, never guessed.
@@ -95,8 +99,8 @@ def is_sound(candidate: Any) -> bool:
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, _INTEGERS) and not isinstance(value, bool))
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return type(value) is float or (isinstance(value, _REALS) and not isinstance(value, bool))

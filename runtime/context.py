@@ -16,14 +16,15 @@ from feature_repo.instruments import FeeTier
 
 from .candidate import Candidate, Entry, SigType
 
-__all__ = ["context_row", "context_rows", "fee_bps", "round_trip_cost_bps"]
+__all__ = ["context_row", "context_rows", "fee_bps", "fill_context", "round_trip_cost_bps"]
 
 _TYPES = len(SigType)
+_MAKER = Entry.MAKER
 
 
 def fee_bps(candidate: Candidate, fee: FeeTier) -> float:
     """Fees of both legs in bps: the entry as taker or maker, the exit always as taker."""
-    return (fee.maker_bps if candidate.entry is Entry.MAKER else fee.taker_bps) + fee.taker_bps
+    return (fee.maker_bps if candidate.entry is _MAKER else fee.taker_bps) + fee.taker_bps
 
 
 def round_trip_cost_bps(candidate: Candidate, fee: FeeTier) -> float:
@@ -51,12 +52,18 @@ def context_row(candidate: Candidate, market_row: np.void, fee: FeeTier) -> np.n
     float32 [8]
         In the order of ``fields.CTX_NAMES``; always finite.
     """
-    row = np.zeros(len(CTX_NAMES), np.float32)
+    row = np.empty(len(CTX_NAMES), np.float32)
+    fill_context(row, candidate, float(market_row["spread_bps"]), fee)
+    return row
+
+
+def fill_context(row: np.ndarray, candidate: Candidate, spread_bps: float, fee: FeeTier) -> None:
+    """``context_row`` written over ``row``, float32 [8]; of the market row it takes the spread."""
+    row.fill(0.0)
     row[int(candidate.sig_type)] = 1.0
-    row[_TYPES] = _clip(_ratio(float(candidate.R_bps), float(market_row["spread_bps"])))
+    row[_TYPES] = _clip(_ratio(float(candidate.R_bps), spread_bps))
     row[_TYPES + 1] = _clip(_ratio(float(candidate.exp_reward_bps), round_trip_cost_bps(candidate, fee)))
     row[_TYPES + 2] = _clip(float(candidate.est_slip_bps))
-    return row
 
 
 def context_rows(candidates: Sequence[Candidate], market_rows: np.ndarray, fee: FeeTier) -> np.ndarray:

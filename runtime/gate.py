@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -18,13 +18,13 @@ import numpy as np
 
 from feature_repo.constants import MODEL, ORDER
 from feature_repo.errors import InputError
-from feature_repo.fields import CHANNELS, MARKET_DTYPE, align
+from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE, align
 from feature_repo.instruments import FeeTier, Instrument, instrument
 
 from .budget import E2E_BUDGET_MS, RESERVE_MS
 from .bundle import Bundle, load_bundle
 from .candidate import Candidate, is_sound
-from .context import context_row, fee_bps, round_trip_cost_bps
+from .context import fee_bps, fill_context
 from .decision import Decision, Reason
 from .guards import Answer, GuardInputs, decide, judge
 from .kill_switch import KILL_NAME, KillSwitch
@@ -35,8 +35,12 @@ from .sizing import round_to_lot, size_usd
 
 __all__ = ["GuardsOnly", "MetaFilter", "WindowSource"]
 
-_MAX_SQUARES = 1e24  # sum over a window; no channel comes near 1e12, and beyond it the window is damaged
-_NO_ROW = dict.fromkeys(MARKET_DTYPE.names, math.nan) | {"t_ns": -1, "valid": False}
+_FLOAT32 = np.dtype(np.float32)
+_MAX_SQUARES = float(np.float32(1e24))  # sum over a window; no channel comes near 1e12: beyond it is damage
+_VALID, _T_NS = MARKET_DTYPE.names.index("valid"), MARKET_DTYPE.names.index("t_ns")
+_NUMBERS = ("data_age_ms", "spread_bps", "spread_median_bps", "depth_top5", "depth_median", "bid", "ask", "mid")
+_numbers = itemgetter(*map(MARKET_DTYPE.names.index, _NUMBERS))  # the last of GuardInputs, in their order
+_ALLOW, _NO_WINDOW, _MODEL_ERROR = Reason.ALLOW, Reason.NO_WINDOW, Reason.MODEL_ERROR
 
 
 class WindowSource(Protocol):
@@ -55,7 +59,7 @@ class WindowSource(Protocol):
 def _sane(x: np.ndarray) -> bool:
     """Every number finite, and none insane: one pass in which whatever is not finite spreads to the sum."""
     flat = x.ravel()
-    return bool(np.dot(flat, flat) <= _MAX_SQUARES)
+    return float(np.dot(flat, flat)) <= _MAX_SQUARES
 
 
 class _Outcome(NamedTuple):
@@ -63,20 +67,6 @@ class _Outcome(NamedTuple):
     p: float = math.nan
     size: float = 0.0
     p_breakeven: float = math.nan
-
-
-class _Window(NamedTuple):
-    """What a source gave, checked for shape; ``row`` as plain Python values."""
-
-    answered: bool
-    valid: bool
-    x: np.ndarray | None = None
-    market_row: np.void | None = None
-    row: dict[str, Any] = _NO_ROW
-
-
-_NOT_READ = _Window(answered=True, valid=False)
-_FAILED = _Window(answered=False, valid=False)
 
 
 class _Gate:
@@ -128,7 +118,7 @@ class _Gate:
         Decision
             Unpacks as ``allow, p, size``.
         """
-        return self._closed(candidate, now_ns, self._fetch)
+        return self._closed(candidate, now_ns, None)
 
     def decide(self, candidate: Candidate, now_ns: int, x: np.ndarray, market_row: np.void) -> Decision:
         """Judge a candidate by a window in hand. Never raises.
@@ -138,42 +128,43 @@ class _Gate:
         x : float32 [T, C], unaligned
         market_row : MARKET_DTYPE scalar of its last row
         """
-        return self._closed(candidate, now_ns, lambda _: self._checked(x, market_row))
+        return self._closed(candidate, now_ns, (x, market_row))
 
-    def _closed(self, candidate: Candidate, now_ns: int, fetch: Callable[[Candidate], _Window]) -> Decision:
+    def _closed(self, candidate: Candidate, now_ns: int, in_hand: tuple[Any, Any] | None) -> Decision:
         start = time.perf_counter_ns()
         try:
-            outcome = self._judge(candidate, now_ns, fetch)
+            reason, p, size, breakeven = self._judge(candidate, now_ns, in_hand)
         except Exception as e:  # fail closed: the caller gets a denial, whatever broke
             self._note(e)
-            outcome = _Outcome(Reason.INTERNAL_ERROR)
-        allowed = outcome.reason is Reason.ALLOW
-        return Decision(
-            allow=allowed,
-            p=outcome.p,
-            size=outcome.size if allowed else 0.0,
-            reason=outcome.reason,
-            p_breakeven=outcome.p_breakeven,
-            latency_us=(time.perf_counter_ns() - start) / 1e3,
-        )
+            reason, p, size, breakeven = _Outcome(Reason.INTERNAL_ERROR)
+        allowed = reason is _ALLOW
+        took_us = (time.perf_counter_ns() - start) / 1e3
+        return Decision(allowed, p, size if allowed else 0.0, reason, breakeven, took_us)
 
-    def _judge(self, candidate: Candidate, now_ns: int, fetch: Callable[[Candidate], _Window]) -> _Outcome:
+    def _judge(self, candidate: Candidate, now_ns: int, in_hand: tuple[Any, Any] | None) -> _Outcome:
         if self.kill_switch is not None and self.kill_switch.is_on():
             return _Outcome(Reason.KILL_SWITCH)
         if not is_sound(candidate):
             return _Outcome(Reason.BAD_CANDIDATE)
         # Nobody waits for a store on behalf of a candidate that is denied anyhow.
-        reason = decide(self._inputs(candidate, now_ns, _NOT_READ))
-        if reason is not Reason.NO_WINDOW:
+        question = self._question(candidate, now_ns)
+        reason = decide(question)
+        if reason is not _NO_WINDOW:
             return _Outcome(reason)
-        breakeven = self._payoff.p_breakeven(float(candidate.R_bps), round_trip_cost_bps(candidate, self.fee))
-        window = fetch(candidate)
-        reason = decide(self._inputs(candidate, now_ns, window))
-        if reason is not Reason.ALLOW:
+        breakeven = self._payoff.p_breakeven(question.R_bps, question.fee_bps + question.est_slip_bps)
+        try:
+            x, market_row = self._fetch(candidate) if in_hand is None else in_hand
+        except Exception as e:  # a store may fail in any way it likes; it is a denial all the same
+            self._note(e)
+            x, inputs = None, question._replace(store_answered=False)
+        else:
+            inputs = self._with_window(question, x, market_row)
+        reason = decide(inputs)
+        if reason is not _ALLOW:
             return _Outcome(reason, p_breakeven=breakeven)
-        return self._verdict(candidate, window, breakeven)
+        return self._verdict(candidate, inputs, x, breakeven)
 
-    def _verdict(self, candidate: Candidate, window: _Window, breakeven: float) -> _Outcome:
+    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: np.ndarray, breakeven: float) -> _Outcome:
         """What follows when every guard passed."""
         size = self._whole_lots(self.base_size, candidate)
         return _Outcome(judge(Answer(p=math.nan, floor=math.nan, size=size), asked=False), math.nan, size, breakeven)
@@ -183,44 +174,32 @@ class _Gate:
         price = float(candidate.price)
         return round_to_lot(notional, price, self.lot, face_value=self.face_value, min_notional=self.min_notional)
 
-    def _inputs(self, candidate: Candidate, now_ns: int, window: _Window) -> GuardInputs:
-        row = window.row
+    def _question(self, candidate: Candidate, now_ns: int) -> GuardInputs:
+        """What is known of a sound candidate before its window; by position, as keywords cost more than all checks."""
         return GuardInputs(
-            candidate_sound=True,
-            symbol=candidate.symbol,
-            gate_symbol=self.symbol,
-            ts_ns=int(candidate.ts_ns),
-            expiry_ns=int(candidate.expiry_ns),
-            now_ns=now_ns,
-            store_answered=window.answered,
-            window_valid=window.valid,
-            window_t_ns=row["t_ns"],
-            window_finite=window.x is not None and _sane(window.x),
-            data_age_ms=row["data_age_ms"],
-            spread_bps=row["spread_bps"],
-            spread_median_bps=row["spread_median_bps"],
-            depth=row["depth_top5"],
-            depth_median=row["depth_median"],
-            bid=row["bid"],
-            ask=row["ask"],
-            mid=row["mid"],
-            price=float(candidate.price),
-            tier=candidate.tier,
-            sig_type=candidate.sig_type,
-            reclaimed=candidate.reclaimed,
-            exp_reward_bps=float(candidate.exp_reward_bps),
-            R_bps=float(candidate.R_bps),
-            est_slip_bps=float(candidate.est_slip_bps),
-            fee_bps=fee_bps(candidate, self.fee),
-            tick=self.tick,
-            profile=self.profile,
+            True,
+            candidate.symbol,
+            self.symbol,
+            int(candidate.ts_ns),
+            int(candidate.expiry_ns),
+            now_ns,
+            float(candidate.price),
+            candidate.tier,
+            candidate.sig_type,
+            candidate.reclaimed,
+            float(candidate.exp_reward_bps),
+            float(candidate.R_bps),
+            float(candidate.est_slip_bps),
+            fee_bps(candidate, self.fee),
+            self.tick,
+            self.profile,
         )
 
     def inputs(
         self, candidate: Candidate, now_ns: int, x: np.ndarray | None, market_row: np.void | None
     ) -> GuardInputs:
         """What the guards see of a sound candidate and a window in hand; for an explanation, not for a decision."""
-        return self._inputs(candidate, now_ns, self._checked(x, market_row))
+        return self._with_window(self._question(candidate, now_ns), x, market_row)
 
     def usable(self, found: Any) -> tuple[np.ndarray, np.void] | tuple[None, None]:
         """A source's answer as window and market row, where it has their shapes and types."""
@@ -228,40 +207,37 @@ class _Gate:
             x, market_row = found
         except (TypeError, ValueError):
             return None, None
-        window = self._checked(x, market_row)
-        return (None, None) if window.x is None or window.market_row is None else (window.x, window.market_row)
+        if not self._fits(x, market_row):
+            return None, None
+        return x, market_row if isinstance(market_row, np.void) else market_row[()]
 
-    def _fetch(self, candidate: Candidate) -> _Window:
+    def _fetch(self, candidate: Candidate) -> tuple[Any, Any]:
+        """What the source gives for the candidate; whatever it raises comes out."""
         if self.source is None:
-            return _NOT_READ
-        try:
-            t_ns, within = int(candidate.ts_ns), getattr(self.source, "snapshot_within", None)
-            if within is None:
-                found = self.source.snapshot_at(t_ns)
-            else:
-                found = within(t_ns, E2E_BUDGET_MS[candidate.sig_type] - RESERVE_MS)
-            if found is None:
-                return _NOT_READ
-            x, market_row = found
-        except Exception as e:  # a store may fail in any way it likes; it is a denial all the same
-            self._note(e)
-            return _FAILED
-        return self._checked(x, market_row)
+            return None, None
+        t_ns, within = int(candidate.ts_ns), getattr(self.source, "snapshot_within", None)
+        if within is None:
+            found = self.source.snapshot_at(t_ns)
+        else:
+            found = within(t_ns, E2E_BUDGET_MS[candidate.sig_type] - RESERVE_MS)
+        return (None, None) if found is None else found
 
-    def _checked(self, x: np.ndarray, market_row: np.void) -> _Window:
-        if isinstance(market_row, np.ndarray) and market_row.ndim == 0:
-            market_row = market_row[()]
-        fits = (
+    def _fits(self, x: Any, market_row: Any) -> bool:
+        """Whether these are a window and a market row, by shape and type."""
+        return (
             isinstance(x, np.ndarray)
-            and x.dtype == np.float32
+            and (x.dtype is _FLOAT32 or x.dtype == _FLOAT32)
             and x.shape == self._shape
-            and isinstance(market_row, np.void)
+            and (isinstance(market_row, np.void) or (isinstance(market_row, np.ndarray) and market_row.ndim == 0))
             and (market_row.dtype is MARKET_DTYPE or market_row.dtype == MARKET_DTYPE)
         )
-        if not fits:
-            return _NOT_READ
-        row = dict(zip(MARKET_DTYPE.names, market_row.item(), strict=True))
-        return _Window(True, row["valid"], x, market_row, row)
+
+    def _with_window(self, question: GuardInputs, x: Any, market_row: Any) -> GuardInputs:
+        """What the guards see of the question and what was found for it."""
+        if not self._fits(x, market_row):
+            return question
+        row = market_row.item()
+        return question.with_window((True, row[_VALID], row[_T_NS], _sane(x), *_numbers(row)))
 
     def _note(self, error: Exception) -> None:
         self.last_error = "".join(traceback.format_exception_only(error)).strip()
@@ -348,6 +324,8 @@ class MetaFilter(_Gate):
         )
         self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff or BARRIERS
         self.breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
+        # Taken from and put back by one operation each: no two calls have the same, whatever their threads.
+        self._free = [_Asked(bundle, self._shape)]
 
     @classmethod
     def load(
@@ -393,15 +371,15 @@ class MetaFilter(_Gate):
         """What the model was made from and for."""
         return self._bundle.manifest
 
-    def _verdict(self, candidate: Candidate, window: _Window, breakeven: float) -> _Outcome:
+    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: np.ndarray, breakeven: float) -> _Outcome:
         try:
-            p = self._ask(candidate, window)
+            p = self._ask(candidate, x, inputs.spread_bps)
         except Exception as e:  # fail closed: whatever the graph raises
             self._note(e)
             p = math.nan
         size = self.size_of(p, candidate)
-        reason = judge(Answer(p=p, floor=self.floor(breakeven), size=size))
-        return _Outcome(reason, math.nan if reason is Reason.MODEL_ERROR else p, size, breakeven)
+        reason = judge(Answer(p, self.floor(breakeven), size))
+        return _Outcome(reason, math.nan if reason is _MODEL_ERROR else p, size, breakeven)
 
     def floor(self, breakeven: float) -> float:
         """What P must be above."""
@@ -412,9 +390,29 @@ class MetaFilter(_Gate):
         """Notional of a P, in whole lots; quote currency."""
         return self._whole_lots(size_usd(self.base_size, p, self.tau), candidate)
 
-    def _ask(self, candidate: Candidate, window: _Window) -> float:
+    def _ask(self, candidate: Candidate, x: np.ndarray, spread_bps: float) -> float:
         # The tier that the model was trained with, whatever tier the EV gate is asked for: to the graph it is a unit.
-        ctx = context_row(candidate, window.market_row, self.manifest.fee_tier)
-        answer = self._bundle.predict(align(window.x, candidate.side)[None], ctx[None])
-        (p,) = answer
+        fee = self._bundle.manifest.fee_tier
+        try:
+            asked = self._free.pop()
+        except IndexError:
+            asked = _Asked(self._bundle, self._shape)
+        try:
+            align(x, candidate.side, asked.window)
+            fill_context(asked.context, candidate, spread_bps, fee)
+            (p,) = self._bundle.predict(asked.x, asked.ctx).tolist()
+        finally:
+            self._free.append(asked)
         return float(p)
+
+
+class _Asked:
+    """The inputs of the graph for one question, filled in anew for each."""
+
+    __slots__ = ("context", "ctx", "window", "x")
+
+    def __init__(self, bundle: Bundle, shape: tuple[int, int]) -> None:
+        self.x, self.ctx = np.zeros((1, *shape), np.float32), np.zeros((1, len(CTX_NAMES)), np.float32)
+        self.window, self.context = self.x[0], self.ctx[0]
+        if isinstance(bundle, Bundle):
+            bundle.bind(self.x, self.ctx)

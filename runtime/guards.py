@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from feature_repo.constants import GATE, LABEL
 
@@ -22,19 +22,20 @@ _MAX_BPS = 1e4  # spreads, rewards and stops beyond the price itself are damaged
 _MAX_DEPTH = 1e15  # quote currency
 _MID_TOLERANCE = 1e-6  # relative
 _TOLERANCE = 1e-9  # relative: a stop of exactly six ticks survives the way through bps
+_RECLAIM = SigType.RECLAIM
 
 
 class GuardInputs(NamedTuple):
-    """Everything that a decision before the model depends on.
+    """Everything that a decision before the model depends on: the question first, then what its window says.
 
     Attributes
     ----------
     candidate_sound : the candidate is one, and each field has its type and range
+    fee_bps : both legs
+    store_answered : the source of windows did not fail; from here on as it is before a window was read
     window_valid : there is a window of the right shape, and its book is valid
-    store_answered : the source of windows did not fail
     window_finite : every number of the window is finite and of a sane size
     data_age_ms, spread_bps, spread_median_bps, depth, depth_median, bid, ask, mid : the market row of that window
-    fee_bps : both legs
     """
 
     candidate_sound: bool
@@ -43,18 +44,6 @@ class GuardInputs(NamedTuple):
     ts_ns: int
     expiry_ns: int
     now_ns: int
-    window_valid: bool
-    store_answered: bool
-    window_t_ns: int
-    window_finite: bool
-    data_age_ms: float
-    spread_bps: float
-    spread_median_bps: float
-    depth: float
-    depth_median: float
-    bid: float
-    ask: float
-    mid: float
     price: float
     tier: Tier
     sig_type: SigType
@@ -65,6 +54,25 @@ class GuardInputs(NamedTuple):
     fee_bps: float
     tick: float
     profile: Profile
+    store_answered: bool = True
+    window_valid: bool = False
+    window_t_ns: int = -1
+    window_finite: bool = False
+    data_age_ms: float = math.nan
+    spread_bps: float = math.nan
+    spread_median_bps: float = math.nan
+    depth: float = math.nan
+    depth_median: float = math.nan
+    bid: float = math.nan
+    ask: float = math.nan
+    mid: float = math.nan
+
+    def with_window(self, seen: tuple[Any, ...]) -> GuardInputs:
+        """The same question with what its window says: ``store_answered`` and all that follow it, in their order."""
+        return GuardInputs._make(self[:_ASKED] + seen)
+
+
+_ASKED = GuardInputs._fields.index("store_answered")
 
 
 class Answer(NamedTuple):
@@ -115,7 +123,7 @@ GUARDS: tuple[tuple[Reason, Callable[[GuardInputs], bool]], ...] = (
     (Reason.TIER, lambda i: i.tier <= i.profile.tier),
     (Reason.SPREAD, _spread),
     (Reason.DEPTH, lambda i: i.depth >= i.depth_median > 0),
-    (Reason.RECLAIM, lambda i: i.sig_type is not SigType.RECLAIM or i.reclaimed),
+    (Reason.RECLAIM, lambda i: i.sig_type is not _RECLAIM or i.reclaimed),
     (Reason.REWARD_UNKNOWN, lambda i: 0 <= i.exp_reward_bps <= _MAX_BPS and 0 < i.R_bps <= 2 * _MAX_BPS),
     (
         Reason.SLIPPAGE,

@@ -40,9 +40,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
-    """Start it, wait until it answers, stop it."""
-    port = free_port()
+def redis_server(port: int | None = None) -> Iterator[RedisServer]:
+    """Start it, wait until it answers, stop it; on a free port unless told otherwise."""
+    port = free_port() if port is None else port
     with TemporaryDirectory() as folder:
         process = subprocess.Popen(
             ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],

@@ -100,7 +100,10 @@ class BookSequence:
         self._held.extend(held)
 
     def resume(self, state: BookState, last_id: int, exch_ns: int) -> None:
-        """Go on from a saved ``progress``, without the diffs that were held then; not from FRESH, which lacks its id."""
+        """Go on from a saved ``progress``, without the diffs that were held then.
+
+        Not from FRESH, which lacks its id.
+        """
         self._valid, self._fresh = state is BookState.STEADY, False
         self._last_id, self._last_exch_ns = last_id, exch_ns
         self._held.clear()
@@ -122,9 +125,9 @@ class BookSequence:
         return held
 
     def lose(self) -> bool:
-        """Take it that diffs may have been missed: no valid book until the next snapshot. Returns whether there was one.
+        """Take it that diffs may have been missed: no valid book until the next snapshot.
 
-        What was held is of no use any more: it cannot continue what comes now.
+        Returns whether there was one. What was held is of no use any more: it cannot continue what comes now.
         """
         was, self._valid, self._fresh = self._valid, False, False
         self._held.clear()

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import feature_repo
@@ -25,6 +26,7 @@ from feature_repo.fields import (
     ContextField,
     Field,
     MarketField,
+    align,
     catalogue_hash,
 )
 
@@ -35,6 +37,22 @@ def test_the_page_is_that_of_the_catalogue():
     assert PAGE.read_text(encoding="utf-8") == features_page(), (
         "docs/features.md is not what the catalogue says: run `python -m feature_repo.features_page docs/features.md`"
     )
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (64,), (128,), (129,), (3, 64), (2, 200), (0, 64)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signed_channels_turn_with_the_side(shape, dtype):
+    x = np.random.default_rng(0).normal(size=(*shape, len(FIELDS))).astype(dtype)
+    for side in (1, -1):
+        want = np.stack(
+            [x[..., c] * side if f.alignment == "signed" else x[..., c] for c, f in enumerate(FIELDS)], axis=-1
+        ).astype(np.float32)
+        out = np.full(x.shape, np.nan, np.float32)
+        for got in (align(x, side), align(x, side, out), out):
+            assert got.dtype == np.float32
+            np.testing.assert_array_equal(got, want)
+    assert not np.shares_memory(align(x, 1), x)
+    assert align(x, 1, out) is out
 
 
 def test_the_command_writes_the_page_or_prints_it(tmp_path, capsys):

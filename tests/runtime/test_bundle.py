@@ -38,6 +38,39 @@ def test_round_trip_and_predict(tmp_path):
     np.testing.assert_allclose(p, [0.5, 0.7310586, 0.26894143], atol=1e-6)
 
 
+def test_bound_arrays_give_the_same_bits_and_are_read_anew_each_time(tmp_path):
+    bundle, rng = load_bundle(bundle_folder(tmp_path, bias=0.0, ofi=1.0)), np.random.default_rng(0)
+    x, ctx = np.zeros((1, 64, 24), np.float32), np.zeros((1, 8), np.float32)
+    bundle.bind(x, ctx)
+    answers, want = [], []
+    for _ in range(20):
+        x[...], ctx[...] = rng.normal(size=x.shape), rng.normal(size=ctx.shape)
+        answers.append(bundle.predict(x, ctx))
+        want.append(bundle.predict(x.copy(), ctx))
+    assert (answers[0].shape, answers[0].dtype) == ((1,), np.float32)
+    np.testing.assert_array_equal(answers, want)  # and no answer was written over by a later one
+    assert len(np.unique(answers)) == 20
+    np.testing.assert_array_equal(bundle.predict(x, ctx.copy()), answers[-1])
+    assert bundle == replace(bundle)
+
+
+def test_a_bound_graph_that_leaves_nothing_answers_nan(tmp_path):
+    class Silent:
+        def __init__(self, session):
+            self.io_binding = session.io_binding
+
+        def run_with_iobinding(self, binding):
+            pass
+
+    bundle = load_bundle(bundle_folder(tmp_path))
+    silent = replace(bundle, session=Silent(bundle.session))
+    x, ctx = np.zeros((1, 64, 24), np.float32), np.zeros((1, 8), np.float32)
+    for b in (bundle, silent):
+        b.bind(x, ctx)
+    assert bundle.predict(x, ctx) > 0
+    assert np.isnan(silent.predict(x, ctx)).all()
+
+
 def test_manifest_json_round_trip():
     m = manifest(metrics={"brier": 0.2, "nested": {"n": [1, None]}})
     assert manifest_from_json(manifest_to_json(m), name="m") == m

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from feature_repo.fields import CTX_NAMES
 from runtime.candidate import Entry, SigType
-from runtime.context import context_row, context_rows, fee_bps, round_trip_cost_bps
+from runtime.context import context_row, context_rows, fee_bps, fill_context, round_trip_cost_bps
 
 from .gate_builders import FEE, candidate, market_row
 
@@ -45,6 +45,14 @@ def test_rows_equal_row_and_are_finite(values):
     assert ((many >= 0) & (many <= 50)).all()
     for one, c, m in zip(many, candidates, rows, strict=True):
         np.testing.assert_array_equal(context_row(c, m, FEE), one)
+
+
+def test_a_row_is_written_over_whole():
+    row = np.full(8, np.nan, np.float32)
+    for sig_type in SigType:
+        c = candidate(sig_type=sig_type, R_bps=2.0 + sig_type)
+        fill_context(row, c, 0.05, FEE)
+        np.testing.assert_array_equal(row, context_row(c, market_row(spread_bps=0.05), FEE))
 
 
 def test_lengths_must_agree():

@@ -84,6 +84,38 @@ def test_what_cannot_be_looked_for_counts(tmp_path):
     assert switch.is_on()
 
 
+def test_a_folder_that_was_moved_away_or_made_anew(tmp_path):
+    (tmp_path / "a").mkdir()
+    switch = KillSwitch(tmp_path / "a" / "stop")
+    assert not switch.is_on()
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert switch.is_on()
+    (tmp_path / "b" / "stop").touch()  # where nobody looks any more
+    (tmp_path / "a").mkdir()
+    assert not switch.is_on()
+    (tmp_path / "a" / "stop").touch()
+    assert switch.is_on()
+
+
+def test_a_folder_behind_a_link(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    switch = KillSwitch(tmp_path / "link" / "stop")
+    assert not switch.is_on()
+    (tmp_path / "link").unlink()
+    assert switch.is_on()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    assert not switch.is_on()
+
+
+@pytest.mark.parametrize("error", [PermissionError, NotADirectoryError, TimeoutError, OSError])
+def test_whatever_else_keeps_it_from_looking_counts(tmp_path, monkeypatch, error):
+    switch = KillSwitch(tmp_path / "stop")
+    monkeypatch.setattr("os.lstat", lambda path: (_ for _ in ()).throw(error()))
+    assert switch.is_on()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
 def test_a_folder_that_may_not_be_read_counts(tmp_path):
     (tmp_path / "a").mkdir()

@@ -353,7 +353,7 @@ def kills(folder, log, seed, n):
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_any_moment_it_leaves_whole_files_with_all_that_was_due(tmp_path):
     lanes = [tmp_path / f"lane{k}" for k in range(5)]  # the children mostly wait: five at a time
     with ThreadPoolExecutor(len(lanes)) as pool:

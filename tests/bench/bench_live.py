@@ -67,8 +67,8 @@ def _soaked() -> list[Bench]:
         return [not_measured(name, "", "the recording of NEXOUSDT is not there") for name in names]
     hours, took_s, memory, work = in_process("bench_live:soak", cpus=2)
     how = (
-        f"the whole process on {hours:.1f} h of NEXOUSDT at {_SOAK_SPEED:g} times its speed ({took_s:.0f} s), recording "
-        f"and saving its state; warm-up: the first {_WARM_H:g} h"
+        f"all of it on {hours:.1f} h of NEXOUSDT at {_SOAK_SPEED:g} times its speed ({took_s:.0f} s), recording and "
+        f"saving its state; warm-up: the first {_WARM_H:g} h"
     )
     return [
         measured(

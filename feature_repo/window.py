@@ -120,12 +120,16 @@ class FeatureWindow:
         Whether it is the one asked for, its ``t_ns`` says: a caller compares, and denies if it differs.
         """
         x = self.snapshot()
-        return None if x is None else (x, self._last[0].copy())
+        return None if x is None else (x, self._last_row())
 
     @property
     def market(self) -> np.void | None:
-        """MARKET_DTYPE scalar of the last closed row; None before the first."""
-        return self._last[0].copy() if self._closed else None
+        """MARKET_DTYPE scalar of the last closed row, read only; None before the first."""
+        return self._last_row() if self._closed else None
+
+    def _last_row(self) -> np.void:
+        # By its bytes: copying a record field by field takes eight times as long.
+        return np.frombuffer(self._last.tobytes(), MARKET_DTYPE)[0]
 
     @property
     def row(self) -> np.ndarray | None:

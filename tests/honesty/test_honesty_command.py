@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {"seeds": 2, "candidates": 1_000, "models": ("logistic",), "folds": 2}
-NAMES = ["edge0-seed501", "edge1-seed501", "edge0-seed502", "edge1-seed502"]
+NAMES = ["edge0-seed601", "edge1-seed601", "edge0-seed602", "edge1-seed602"]
 
 
 class Made:
@@ -109,7 +109,7 @@ def test_more_seeds_keep_those_that_are_there(call):
     call(Made())
     more = Made()
     call(more, seeds=3)
-    assert more.asked == ["edge0-seed503", "edge1-seed503"]
+    assert more.asked == ["edge0-seed603", "edge1-seed603"]
 
 
 @pytest.mark.parametrize("change", [{"candidates": 1_001}, {"folds": 3}])
@@ -139,11 +139,11 @@ def test_another_code_starts_anew(call, monkeypatch):
 )
 def test_a_damaged_result_is_said_and_run_again(call, tmp_path, capsys, damage):
     call(Made())
-    (path,) = (tmp_path / "data").rglob("edge0-seed502.json")
+    (path,) = (tmp_path / "data").rglob("edge0-seed602.json")
     path.write_text(damage(path.read_text()))
     again = Made()
     assert call(again) == 0
-    assert again.asked == ["edge0-seed502"]
+    assert again.asked == ["edge0-seed602"]
     assert "damaged" in capsys.readouterr().err
     assert _summary(tmp_path)["runs"]["done"] == 4
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_MINUTES, _EVERY = 3.0, 3  # windows; the first minute has no valid book yet
+_MINUTES, _EVERY = 2.0, 3  # windows; the first minute has no valid book yet
 _STARTS, _WARM_H, _SOAK_SPEED = 5, 6.0, 600.0
 NEXOUSDT = ETHUSDT.with_name("binance_spot_nexousdt")
 _SOURCES = ("in process", "online store")
@@ -93,7 +93,7 @@ def _soaked() -> list[Bench]:
     ]
 
 
-def e2e(minutes: float) -> dict[str, dict[str, tuple[int, float, float, float, float, float]]]:
+def e2e(minutes: str) -> dict[str, dict[str, tuple[int, float, float, float, float, float]]]:
     """source -> signal type -> (n, P50, P95, P99 in ms, share within budget, budget in ms)."""
     from feature_repo.offline import apply_definitions
     from runtime.budget import E2E_BUDGET_MS, WaitingSource
@@ -108,7 +108,7 @@ def e2e(minutes: float) -> dict[str, dict[str, tuple[int, float, float, float, f
         os.environ["OFI_META_DATA"] = folder
         apply_definitions()
         bundle = stack_release(Path(folder) / "releases", "binance_usdm", "ETHUSDT")
-        recording = _first(minutes, Path(folder))
+        recording = _first(float(minutes), Path(folder))
 
         def through_the_store(window: Any) -> tuple[Any, Any]:
             online = OnlineWindow("ETHUSDT", T=window.T, restart=True)

@@ -67,11 +67,12 @@ def test_its_own_recording_gives_the_same_again(two_minutes, ethusdt, tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize("venue", ["binance_usdm", "binance_spot"])
 def test_a_whole_recording_gives_the_rows_and_decisions_of_the_batch_way(venue, tmp_path):
+    """All of ETHUSDT; of NEXOUSDT the first day, which begins in the afternoon."""
     folder, symbol = {"binance_usdm": (ETHUSDT, "ETHUSDT"), "binance_spot": (NEXOUSDT, "NEXOUSDT")}[venue]
-    files, bundle = needs(folder), release(tmp_path, venue, symbol)
+    files, bundle = needs(folder)[: 1 if symbol == "NEXOUSDT" else None], release(tmp_path, venue, symbol)
     with serving(files, speed=0) as server, following(server, bundle, tmp_path) as run:
         run.shadow.join(590)
-    assert_same(run, *batch(folder, bundle))
+    assert_same(run, *batch(files[0] if symbol == "NEXOUSDT" else folder, bundle))
     assert run.decisions
 
 

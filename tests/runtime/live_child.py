@@ -26,13 +26,13 @@ from runtime.live.recorder import LineRecorder
 
 from .live_run import following
 
-__all__ = ["CLOCK", "DONE", "HELD_UP", "STOP", "TAKEN", "TOLD"]
+__all__ = ["CLOCK", "HELD_UP", "RECEIVED", "STOP", "TOLD", "WAITING"]
 
 TOLD = struct.Struct("<qqqI")
 """Number of the shadow, time.monotonic_ns, local_ns, crc32 of the message."""
-CLOCK, TAKEN, HELD_UP, STOP, DONE = range(5)
-"""Places of the shared int64: local time; messages a shadow is done with; ns that the machine held it up, at worst; a
-wish that it ends; whether it has."""
+CLOCK, RECEIVED, WAITING, HELD_UP, STOP = range(5)
+"""Places of the shared int64: local time; messages that a shadow has received, and those that wait; ns that the machine
+held it up, at worst; a wish that it ends."""
 _LOOK_S = 0.002
 
 
@@ -57,13 +57,13 @@ def _shadow(told: dict, out: int) -> None:
         save_s=0.2,
         clock_ns=lambda: int(shared[CLOCK]),
     ) as run:
-        while run.taken() < 2:
+        while run.progress()[0] < 2:
             time.sleep(_LOOK_S)
         _say(pid=os.getpid(), resumed=run.shadow.resumed)
         before = time.monotonic_ns()
         while not shared[STOP] and run.shadow.running:
             time.sleep(_LOOK_S)
-            shared[TAKEN] = run.taken()
+            shared[RECEIVED], shared[WAITING] = run.progress()
             now = time.monotonic_ns()
             shared[HELD_UP] = max(shared[HELD_UP], now - before)
             before = now

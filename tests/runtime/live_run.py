@@ -94,10 +94,10 @@ class Run:
     every: int = 0
     told: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
 
-    def taken(self) -> int:
-        """Messages that were recorded and parsed."""
-        recorder = self.shadow._recorder
-        return 0 if recorder is None else recorder.lines - len(self.shadow._inbox)
+    def progress(self) -> tuple[int, int]:
+        """Messages that were received and recorded, and how many of them wait to be parsed."""
+        recorder, waiting = self.shadow._recorder, len(self.shadow._inbox)
+        return 0 if recorder is None else recorder.lines, waiting
 
     @property
     def reasons(self) -> set[str]:
@@ -154,23 +154,25 @@ def first_part(files: Iterable[Path], seconds: float, path: Path) -> Part:
 class InStep(Faults):
     """Plays on only while the process keeps up, so that a busy machine makes a run slow and nothing else.
 
-    ``actions`` is what ``on_line`` is elsewhere. ``taken`` tells how many messages the process is done with; what is
-    lost on the way to it, as by a Hangup, is given up after a second.
+    ``actions`` is what ``on_line`` is elsewhere. ``progress`` tells how many messages the process has received, and how
+    many of them wait. What is lost on the way to it, as by a Hangup, is given up when it has been idle for a second.
     """
 
     most = 30
-    taken: Callable[[], int] = staticmethod(lambda: _ALL)
+    progress: Callable[[], tuple[int, int]] = staticmethod(lambda: (_ALL, 0))
     _sent = 0
 
     def actions(self, n: int, frame: bytes) -> Iterable[Action]:
         return (frame,)
 
     def on_line(self, n: int, frame: bytes) -> Iterator[Action]:
-        until = time.monotonic() + _GIVEN_UP_S
-        while self._sent - self.taken() > self.most:
+        before, since = -1, time.monotonic()
+        while self._sent - (now := self.progress())[0] + now[1] > self.most:
+            if now[1] or now[0] != before:
+                before, since = now[0], time.monotonic()
+            elif time.monotonic() - since > _GIVEN_UP_S:
+                self._sent = now[0]
             yield Pause(_STEP_S)
-            if time.monotonic() > until:
-                self._sent = self.taken()
         for action in self.actions(n, frame):
             self._sent += type(action) is bytes
             yield action

@@ -83,7 +83,7 @@ def play(part, bundle, folder, faults, *, speed=SPEED, **options):
         serving(part.path, speed=speed, faults=faults) as server,
         following(server, bundle, folder, every=True, watched=True, recordings=folder / "raw", **options) as run,
     ):
-        faults.taken = run.taken
+        faults.progress = run.progress
         run.shadow.join(500)
     return run
 
@@ -331,9 +331,9 @@ def test_nothing_for_30_s_and_then_all_of_it(part, bundle, tmp_path):
             clock_ns=lambda: faults.now_ns,
         ) as run,
     ):
-        faults.taken = run.taken
+        faults.progress = run.progress
         assert server.wait_done(500)
-        while run.taken() < server.sent:
+        while run.progress()[0] < server.sent or run.progress()[1]:
             time.sleep(0.01)
     at = assert_safe(run, part, raw, bundle, by_local_time=False)
     assert blind(run, part) == []

@@ -34,7 +34,7 @@ from runtime.live.saved import load_state
 from runtime.signals import SignalDetector
 
 from .gate_builders import bundle_folder, candidate
-from .live_child import CLOCK, HELD_UP, STOP, TAKEN, TOLD
+from .live_child import CLOCK, HELD_UP, RECEIVED, STOP, TOLD, WAITING
 from .live_run import InStep, assert_true_to, batch
 
 pytest_plugins = ("tests.runtime.live_recordings",)
@@ -57,11 +57,11 @@ class Played(InStep):
 
     def __init__(self, times, shared):
         self.times, self.shared = times, shared
-        self.taken = lambda: int(shared[TAKEN])
+        self.progress = lambda: (int(shared[RECEIVED]), int(shared[WAITING]))
 
     def anew(self):
         """Another shadow."""
-        self.shared[[TAKEN, HELD_UP, STOP]] = 0
+        self.shared[[RECEIVED, WAITING, HELD_UP, STOP]] = 0
         self._sent = 0
 
     def actions(self, n, frame):

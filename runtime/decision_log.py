@@ -268,7 +268,9 @@ def find_decision(folder: Path | str, id_: str) -> LoggedDecision:
     InputError
         When there is no such decision, a file is damaged, or it was logged with another field catalogue.
     """
-    files = sorted(Path(folder).glob("*/*.parquet"), key=_order)
+    # A hidden one is half of a file, of a process that was killed.
+    found = (file for file in Path(folder).glob("*/*.parquet") if not file.name.startswith("."))
+    files = sorted(found, key=_order)
     if not files:
         raise InputError(f"no decisions in {folder}", "a folder that a gate has logged to", "Check --log")
     for file in reversed(files):

@@ -111,6 +111,7 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
     pusher, source = None, window
     if not asked.in_process:
         online = _online(asked, plan.T)
+        online.snapshot_at(0)  # what the first read loads takes a third of a second, which no decision should wait for
         pusher = Pusher(online, on_push=vitals.pushed, on_failure=vitals.push_failed)
         source = WaitingSource(PushedWindow(pusher, online))
         until_done.callback(source.close)

@@ -24,6 +24,8 @@ _LARGEST = 16 << 20
 _BACKOFF_S = (0.25, 30.0)
 _STAMP_DIGITS = 19
 _PING_S = 20.0
+_GOODBYE_S = 0.5
+"""For the other side to answer a close: behind messages that nobody reads any more its answer is never seen."""
 
 
 class Feed:
@@ -102,7 +104,9 @@ class Feed:
             heard, ended = [0], False
             why = ENDED
             try:
-                async with connect(url, max_size=_LARGEST, ping_interval=None if self._ends else _PING_S) as socket:
+                async with connect(
+                    url, max_size=_LARGEST, ping_interval=None if self._ends else _PING_S, close_timeout=_GOODBYE_S
+                ) as socket:
                     self._on_route(name, True, "")
                     watch = asyncio.create_task(self._watch(socket, heard)) if depth else None
                     try:

@@ -112,6 +112,7 @@ def e2e(minutes: str) -> dict[str, dict[str, tuple[int, float, float, float, flo
 
         def through_the_store(window: Any) -> tuple[Any, Any]:
             online = OnlineWindow("ETHUSDT", T=window.T, restart=True)
+            online.snapshot_at(0)  # as `ofi-meta live` does
             pusher = Pusher(online)
             return WaitingSource(PushedWindow(pusher, online)), pusher
 
@@ -146,7 +147,8 @@ def _follow(recording: Path, bundle: Path, folder: Path, source: Any) -> list[tu
 
     def in_turn(symbol: str, market_row: Any) -> Any:
         found, n = plain(symbol, market_row), int(market_row["t_ns"]) // 100_000_000
-        if found is None or n % _EVERY:
+        # As signals do: none on a row that is not valid. Those of the first minute are all asked about at its end.
+        if found is None or n % _EVERY or not market_row["valid"]:
             return None
         return replace(found, sig_type=SigType(n // _EVERY % 5), reclaimed=True)
 

@@ -25,6 +25,8 @@ from feature_repo.window import FeatureWindow
 from runtime import decision_log
 from runtime.decision import Reason
 from runtime.live import recorder, saved, service
+from runtime.live.feed import Feed
+from runtime.live.inbox import Inbox
 from runtime.live.replay_faults import Hang, Hangup, Pause, RestFault, Skip
 from runtime.live.replay_server import serving
 from runtime.live.saved import load_state
@@ -129,6 +131,19 @@ def test_a_connection_that_says_nothing_is_given_up(part, bundle, tmp_path, monk
     assert_blind_once(run, part, assert_safe(run, part, tmp_path / "raw", bundle))
     assert 1 <= run.view.reconnects <= 3
     assert "No connection: the route all is down." in run.reasons
+
+
+def test_a_process_that_is_told_to_end_waits_for_nobody(short):
+    """With messages on their way that nobody will read: the venue's answer to a close is behind them."""
+    inbox = Inbox(time.time_ns)
+    with serving(short.path, speed=0, stamps=False, snapshot_wait_s=0) as server:
+        feed = Feed({"all": f"{server.websocket}/stream?streams={'/'.join(server.streams)}"}, inbox)
+        feed.start()
+        while not len(inbox):
+            time.sleep(0.005)
+        began = time.monotonic()
+        feed.close()
+        assert time.monotonic() - began < 5.0  # of the ten seconds that the library waits by itself
 
 
 # ---------------------------------------------------------------------------------------------------------- messages

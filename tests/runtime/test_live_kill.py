@@ -197,7 +197,7 @@ def _play(part, bundle, folder, shared, nursery, draw, seen):
             else:
                 until_ns = shared[CLOCK] + round(draw.uniform(*DELAY_S) * SPEED * 1e9)
                 while shared[CLOCK] < until_ns and not server.wait_done(0.002):
-                    pass
+                    os.kill(begun["pid"], 0)  # it lives
                 killed_ns = time.monotonic_ns()
                 os.kill(begun["pid"], signal.SIGKILL)
                 assert nursery.heard() == {"gone": -signal.SIGKILL}

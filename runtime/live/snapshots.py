@@ -72,6 +72,8 @@ class Snapshots:
             self._wanted.clear()
             try:
                 self._fetch()
+                # What was asked for while this one was under way; whoever still needs another asks again.
+                self._wanted.clear()
                 wait_s = self._least_s
                 pause_s = self._least_s
             except Exception as e:  # whatever a server or a network may do; it is told, and tried again

@@ -384,7 +384,7 @@ class NoSnapshot(During):
 @pytest.mark.parametrize(
     ("fault", "times", "failures"),
     [
-        pytest.param(RestFault(500, b'{"code":-1000,"msg":"An unknown error occurred."}'), 5, 5, id="status 500"),
+        pytest.param(RestFault(500, b'{"code":-1000,"msg":"An unknown error occurred."}'), 3, 3, id="status 500"),
         pytest.param(RestFault(418, b"{}", {"Retry-After": "1"}), 1, 1, id="banned for a second"),
         pytest.param(RestFault(200, b'{"lastUpdateId":49840283867'), 2, 2, id="broken JSON"),
         pytest.param(RestFault(200, b'{"code":-1121,"msg":"Invalid symbol."}'), 2, 2, id="no snapshot"),

@@ -15,6 +15,7 @@ from runtime.live.inbox import Inbox
 from runtime.live.pushing import PushedWindow, Pusher
 from runtime.live.replay_faults import Faults, Hangup, Pause
 from runtime.live.replay_server import serving
+from runtime.live.snapshots import Snapshots
 from runtime.live.venues import ENDPOINTS, routes_of, snapshot_url, streams_of
 
 from ..feature_repo.binance_messages import record, trade, usdm
@@ -163,6 +164,30 @@ def test_a_push_that_fails_is_told_and_the_next_one_tried():
     assert pusher.wait(int(later["t_ns"]), 20)
     assert told == ["no such store", True]
     pusher.close()
+
+
+# --- snapshots -----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_for_during_a_request_is_answered_by_it(monkeypatch):
+    """A second answer would be newer than the messages that still wait, and turn the book ahead of them."""
+    fetched = []
+
+    def fetch(self):
+        fetched.append(1)
+        self.want(0)
+        self._delivered_ns = self._inbox.put(b"snapshot")
+
+    monkeypatch.setattr(Snapshots, "_fetch", fetch)
+    snapshots = Snapshots("http://127.0.0.1:9", Inbox(lambda: 5), least_s=0.01)
+    snapshots.want(0)
+    assert until(lambda: fetched)
+    snapshots.want(4)  # of a message before the answer
+    time.sleep(0.2)
+    assert len(fetched) == 1
+    snapshots.want(5)
+    assert until(lambda: len(fetched) == 2)
+    snapshots.close()
 
 
 # --- connections ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def measure_latency(
         gates[profile, False] = GuardsOnly.on(facts, profile, fee=fee, T=T)
         if not trained.reason_na:
             bundle = [f.bundle_path for f in trained.result.folds if f.bundle_path is not None][-1]
-            gates[profile, True] = MetaFilter.load(bundle, profile=profile, fee=fee)
+            gates[profile, True] = MetaFilter.load(bundle, profile=profile, fee=fee, shadow=True)
     window = FeatureWindow(T=T, instrument=facts)
     by_time = {c.ts_ns: c for c in trained.file.candidates} if own_entries else None
     return time_decisions(

@@ -23,6 +23,7 @@ from feature_repo.paths import data_root
 from feature_repo.store import StoreError
 from feature_repo.window import FeatureWindow
 from runtime.budget import WaitingSource
+from runtime.bundle import load_bundle
 from runtime.candidate import Candidate
 from runtime.decision import Decision
 from runtime.decision_log import LoggedGate, SeenWindow
@@ -100,7 +101,8 @@ def live(asked: LiveRequest) -> int:
 
 
 def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack) -> int:
-    window = FeatureWindow(T=plan.T, instrument=instrument(asked.venue, asked.symbol))
+    T = load_bundle(asked.bundle).manifest.T  # the gate itself is loaded once there is something for it to read
+    window = FeatureWindow(T=T, instrument=instrument(asked.venue, asked.symbol))
     vitals = Vitals(
         asked.symbol,
         asked.venue,
@@ -110,14 +112,14 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
     )
     pusher, source = None, window
     if not asked.in_process:
-        online = _online(asked, plan.T)
+        online = _online(asked, T)
         online.snapshot_at(0)  # what the first read loads takes a third of a second, which no decision should wait for
         pusher = Pusher(online, on_push=vitals.pushed, on_failure=vitals.push_failed)
         source = WaitingSource(PushedWindow(pusher, online))
         until_done.callback(source.close)
     seen = SeenWindow(source)
     served = until_done.enter_context(
-        ServedFilter(asked.bundle, source=seen, watch_s=1.0, profile=asked.profile, fee=_fee(asked))
+        ServedFilter(asked.bundle, source=seen, watch_s=1.0, profile=asked.profile, fee=_fee(asked), shadow=True)
     )
     _fits(served.manifest, asked)
     gate = LoggedGate(served, seen, log)
@@ -127,9 +129,7 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
         if decision.allow:
             orders.append(order_told(candidate, decision))
 
-    shadow = LiveShadow(
-        replace(plan, T=served.manifest.T), gate, vitals, window=window, pusher=pusher, on_decision=note
-    )
+    shadow = LiveShadow(plan, gate, vitals, window=window, pusher=pusher, on_decision=note)
     vitals.released(served.manifest.tag)
     telemetry = until_done.enter_context(Telemetry(vitals, shadow.now_ns, port=asked.port))
     screen = until_done.enter_context(Screen())
@@ -204,14 +204,11 @@ def _endpoints(asked: LiveRequest) -> Endpoints:
 
 
 def _plan(asked: LiveRequest, endpoints: Endpoints, streams: list[str], home: Path) -> LivePlan:
-    from runtime.bundle import load_bundle
-
     return LivePlan(
         asked.venue,
         asked.symbol,
         routes_of(endpoints, streams),
         snapshot_url(endpoints, asked.symbol),
-        T=load_bundle(asked.bundle).manifest.T,
         recordings=home / "raw" if asked.record else None,
         state=home / "state.npz" if asked.resume else None,
     )

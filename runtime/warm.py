@@ -8,7 +8,7 @@ from collections.abc import Callable
 __all__ = ["WARM_MS", "warm_until"]
 
 WARM_MS = 2.0
-"""What a core needs to come back to its clock; its caches stay as cold as they were."""
+"""What a core needs to come back to its clock; its caches stay as cold as they were (`runtime.rehearsal` helps)."""
 
 
 def warm_until(
@@ -16,11 +16,16 @@ def warm_until(
     clock_ns: Callable[[], int],
     *,
     spin_ms: float = WARM_MS,
+    rehearse: Callable[[], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Return as soon as ``clock_ns`` has reached ``t_ns``, with the core awake; at once where it is later already.
 
     Costs a core ``spin_ms`` of every wait, 2 % of it at one window a 100 ms.
+
+    Parameters
+    ----------
+    rehearse : called once when the core wakes up, if there is time for it (`runtime.rehearsal`)
 
     Returns
     -------
@@ -30,6 +35,8 @@ def warm_until(
     left_ns = t_ns - clock_ns() - int(spin_ms * 1e6)
     if left_ns > 0:
         sleep(left_ns / 1e9)
+        if rehearse is not None:
+            rehearse()
     now_ns = clock_ns()
     while now_ns < t_ns:
         now_ns = clock_ns()

@@ -82,7 +82,8 @@ class ReplayServer:
     speed : 1 is real time by the recorded local times, 10 is ten times as fast; 0 or None as fast as clients take it
     stamps : whether frames and answers carry the recorded local time
     connections : how many must be open for playing to start
-    snapshot_wait_s : how long playing stands still at a snapshot that nobody asks for
+    snapshot_wait_s : how long playing stands still at a snapshot that nobody asks for; a process that has to compile
+        its kernels first asks late
     faults : what to do wrong
     port, rest_port : 0 for free ones
 
@@ -111,7 +112,7 @@ class ReplayServer:
         speed: float | None = 1.0,
         stamps: bool = True,
         connections: int = 1,
-        snapshot_wait_s: float = 10.0,
+        snapshot_wait_s: float = 60.0,
         faults: Faults | None = None,
         host: str = "127.0.0.1",
         port: int = 0,

@@ -44,6 +44,7 @@ from .vitals import Vitals
 
 __all__ = ["LivePlan", "LiveShadow"]
 
+_HOUR_NS = 3_600 * SECOND_NS
 _TOLD_S = 0.25
 _HOUSE_S = 0.5
 _OLDEST_S = 3_600.0
@@ -57,7 +58,6 @@ class LivePlan:
     Attributes
     ----------
     routes, snapshot_url : addresses; see ``venues``
-    T : rows of a window
     recordings : folder of the raw lines; None: nothing is recorded
     state : file that a restart goes on from; None: every start is a fresh one
     save_s : between two states
@@ -69,7 +69,6 @@ class LivePlan:
     symbol: str
     routes: Mapping[str, str]
     snapshot_url: str
-    T: int
     recordings: Path | None = None
     state: Path | None = None
     save_s: float = 10.0
@@ -123,7 +122,7 @@ class LiveShadow:
             self._reader.parser.resume(*self._place)
         self._segment = Segment(self._reader, clock=self._clock, live=True)
         self._routes: dict[str, bool] = {}
-        self._reconnects, self._opened, self._failures, self._gaps = 0, 0, 0, 0
+        self._reconnects, self._opened, self._failures, self._gaps, self._hour = 0, 0, 0, 0, 0
         self._told_s = self._saved_s = time.monotonic()
         self._to_save: dict[str, np.ndarray] | None = None
         self._stop = threading.Event()
@@ -220,8 +219,11 @@ class LiveShadow:
     def _on_quiet(self) -> None:
         """All rows so far are in the window."""
         parser = self._reader.parser
-        if not parser.book_valid and any(self._routes.values()):
+        hour = self._reader.last_local_ns // _HOUR_NS
+        # Redundant here, but whoever imports a day later need not read the days before it to know its book.
+        if (not parser.book_valid or hour > self._hour > 0) and any(self._routes.values()):
             self._snapshots.want(self._reader.last_local_ns)
+        self._hour = 0 if self.plan.replay else hour
         now_s = time.monotonic()
         if now_s - self._told_s >= _TOLD_S:
             self._told_s = now_s

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
 
 import orjson
 
@@ -85,14 +88,24 @@ class Snapshots:
                 return
 
     def _fetch(self) -> None:
-        with urllib.request.urlopen(self._url, timeout=self._timeout_s) as answer:
+        with urllib.request.urlopen(self._url, timeout=self._timeout_s) as answer, _kept_open(answer):
             body = answer.read(_LARGEST)
             told = orjson.loads(body)
             if not isinstance(told, dict) or "lastUpdateId" not in told:
                 raise ValueError(f"the answer is no snapshot: {body[:80]!r}")
             stamp = answer.headers.get(STAMP_HEADER)
-            # Inside, so that a replay which waits for the end of this connection finds the snapshot taken.
+            # Inside, so that a replay which waits for the end of this connection sends nothing before it is taken.
             self._delivered_ns = self._inbox.put(body.strip(), None if stamp is None else int(stamp))
+
+
+@contextmanager
+def _kept_open(answer: HTTPResponse) -> Iterator[None]:
+    """The connection stays open to the end of the block: the response itself closes it with the last byte read."""
+    held = os.dup(answer.fileno())
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def _told_to_wait(error: Exception) -> float:

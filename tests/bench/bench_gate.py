@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,12 @@ def run() -> list[Bench]:
     """P50 and P99 of a decision, with the other core idle and busy; then the fuzzer."""
     rows = []
     for other in ("idle", "busy"):
-        for pace, n in (("tight", _TIGHT), ("paced", _PACED), ("paced, warm core", _PACED)):
+        for pace, n in (
+            ("tight", _TIGHT),
+            ("paced", _PACED),
+            ("paced, warm core", _PACED),
+            ("paced, warm core, rehearsed", _PACED),
+        ):
             full, bare = in_process("bench_gate:latency", pace, other, n, cpus=2)
             how = (
                 f"allow() by a FeatureWindow of [{_T}, 24] and a stack of three nets: snapshot, guards, context, fused "
@@ -76,32 +82,34 @@ def latency(pace: str, other: str, n: str) -> tuple[tuple[float, float], tuple[f
     from runtime.warm import warm_until
 
     with TemporaryDirectory() as folder, _other_core(busy=other == "busy"):
-        full, bare = _sides(Path(folder))
-        sides = [(full, []), (bare, [])]
-        for side, _ in sides:
+        full, bare, rehearse = _sides(Path(folder))
+        # Each side rehearses what it is about to do: the gate a question of its own, the graph itself.
+        sides = [(full, [], rehearse), (bare, [], bare)]
+        for side, *_ in sides:
             for _ in range(200):
                 side()
         gc.collect()
         gc.enable()
         next_ns = time.monotonic_ns() + _PERIOD_NS
         for i in range(2 * int(n)):
-            side, took = sides[(i + i // 2) % 2]  # in turn, and neither always after the other
+            side, took, before = sides[(i + i // 2) % 2]  # in turn, and neither always after the other
             if pace == "paced":
                 time.sleep(max(0, next_ns - time.monotonic_ns()) / 1e9)
             elif pace != "tight":
-                warm_until(next_ns, time.monotonic_ns)
+                warm_until(next_ns, time.monotonic_ns, rehearse=before if "rehearsed" in pace else None)
             next_ns += _PERIOD_NS
             began = time.perf_counter_ns()
             side()
             took.append(time.perf_counter_ns() - began)
-        return tuple(tuple(float(np.percentile(took, q)) / 1e6 for q in (50, 99)) for _, took in sides)
+        return tuple(tuple(float(np.percentile(took, q)) / 1e6 for q in (50, 99)) for _, took, _ in sides)
 
 
-def _sides(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A decision by a gate on a stack, and a bare call of its graph with the same inputs."""
+def _sides(folder: Path) -> tuple[Callable[[], object], Callable[[], object], Callable[[], None]]:
+    """A decision by a gate on a stack, a bare call of its graph with the same inputs, and the gate's rehearsal."""
     from feature_repo.fields import align
     from runtime.context import context_row
     from runtime.gate import MetaFilter
+    from runtime.rehearsal import rehearsal
 
     window, candidate = _fired()
     gate = MetaFilter.load(stack_release(folder), source=window)
@@ -112,7 +120,8 @@ def _sides(folder: Path) -> tuple[Callable[[], None], Callable[[], None]]:
     x = align(window.snapshot(), candidate.side)[None]
     ctx = context_row(candidate, window.market, gate.fee)[None]
     session = gate._bundle.session
-    return lambda: gate.allow(candidate, now_ns), lambda: session.run(("p",), {"x": x, "ctx": ctx})
+    bare = partial(session.run, ("p",), {"x": x, "ctx": ctx})
+    return lambda: gate.allow(candidate, now_ns), bare, rehearsal(gate)
 
 
 def _fired() -> tuple[Any, Any]:
@@ -142,8 +151,10 @@ def stack_release(folder: Path, venue: str = "simulated", symbol: str = SIMULATE
     from meta_models.fit import FitConfig, fit_model
     from meta_models.lit import OptimConfig
     from meta_models.samples import spans_of
+    from runtime.buckets import BucketEdges
     from runtime.bundle import Manifest, write_bundle
     from tests.meta_models.learnable import make
+    from tests.runtime.gate_builders import buckets_csv, rolled_out
 
     made = make(400, T=_T, C=24)
     fitted = fit_model(
@@ -161,9 +172,11 @@ def stack_release(folder: Path, venue: str = "simulated", symbol: str = SIMULATE
         simulated=venue == "simulated",
         model="stack",
         fee_tier=FeeTier("regular", 2.0, 5.0),
+        rollout=rolled_out("bench"),  # with edges: the multiplier is looked up as it is for a bot
+        edges=BucketEdges((-1.0, 1.0), (0.04, 0.06), (1e5, 1e6), 400),
     )
     graph = export_fused(fitted, made.x, made.ctx).onnx_bytes
-    return write_bundle(folder / "bench", onnx_bytes=graph, manifest=manifest, buckets_csv="bucket,n\n")
+    return write_bundle(folder / "bench", onnx_bytes=graph, manifest=manifest, buckets_csv=buckets_csv())
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runtime.live.flat_memory import FLAT_MEMORY
+
 from .data import ETHUSDT, WHY_NOT
 from .harness import ROOT, Bench, in_process, measured, not_measured
 
@@ -65,7 +67,7 @@ def _soaked() -> list[Bench]:
     names = ("live: memory after 24 h of market time", "live: work an hour at the end of 24 h of market time")
     if not NEXOUSDT.is_dir():
         return [not_measured(name, "", "the recording of NEXOUSDT is not there") for name in names]
-    hours, took_s, memory, work = in_process("bench_live:soak", cpus=2)
+    hours, took_s, memory, work = in_process("bench_live:soak", cpus=2, more=FLAT_MEMORY)
     how = (
         f"all of it on {hours:.1f} h of NEXOUSDT at {_SOAK_SPEED:g} times its speed ({took_s:.0f} s), recording and "
         f"saving its state; warm-up: the first {_WARM_H:g} h"
@@ -213,7 +215,6 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
             symbol,
             routes_of(local, told["streams"]),
             snapshot_url(local, symbol),
-            window.T,
             recordings=here / "raw",
             state=here / "state.npz",
             replay=True,

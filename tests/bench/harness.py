@@ -10,9 +10,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from feature_repo.errors import InputError
@@ -131,10 +132,17 @@ def alternate(sides: Sequence[Callable[[], object]], *, rounds: int = 3, warm: b
     return best
 
 
-def in_process(function: str, *arguments: object, cpus: int = 1, timeout_s: float = 1_800.0) -> Any:
+def in_process(
+    function: str,
+    *arguments: object,
+    cpus: int = 1,
+    timeout_s: float = 1_800.0,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     """Call ``module:function`` of this package in a fresh process that may use ``cpus`` CPUs; gives its JSON result.
 
-    Libraries with pools of their own (polars, BLAS, numba) are held to the same number.
+    Libraries with pools of their own (polars, BLAS, numba) are held to the same number; ``more`` is added to its
+    environment.
     """
     allowed = sorted(os.sched_getaffinity(0))[:cpus]
     pools = dict.fromkeys(
@@ -144,7 +152,7 @@ def in_process(function: str, *arguments: object, cpus: int = 1, timeout_s: floa
     run = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **pools, "OFI_BENCH_CPUS": ",".join(map(str, allowed))},
+        env={**os.environ, **pools, **more, "OFI_BENCH_CPUS": ",".join(map(str, allowed))},
         stdout=subprocess.PIPE,
         timeout=timeout_s,
         check=True,

@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.store import feast_root
 from runtime.decision import Decision, Reason
+from runtime.live.flat_memory import FLAT_MEMORY
 from tests.runtime.gate_builders import candidate
 from tests.runtime.live_run import ETHUSDT, release
 
@@ -23,6 +24,13 @@ def live(*arguments, folder, **more):
         env={**more.pop("env", {})} or None,
         **more,
     )
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_set_already(monkeypatch):
+    """Else a command that is called in this process would begin this process again."""
+    for name, value in FLAT_MEMORY.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -65,11 +65,11 @@ def test_gating_through_the_store_and_then_without_it(simulated_run, copied):
     candidate = file.candidates[-1]
     now_ns = candidate.ts_ns + 2_000_000
 
-    early = MetaFilter.load(simulated_run.bundle, profile="C", source=LateSource(file.symbol))
+    early = MetaFilter.load(simulated_run.bundle, profile="C", shadow=True, source=LateSource(file.symbol))
     assert early.allow(candidate, now_ns).reason is Reason.STORE_ERROR  # no online database yet
     apply_definitions()
     online = OnlineWindow(file.symbol)
-    gate = MetaFilter.load(simulated_run.bundle, profile="C", source=online)
+    gate = MetaFilter.load(simulated_run.bundle, profile="C", shadow=True, source=online)
     assert gate.allow(candidate, now_ns).reason is Reason.NO_WINDOW
 
     (x,), (ok,) = table.windows(np.array([candidate.ts_ns]))
@@ -83,7 +83,7 @@ def test_gating_through_the_store_and_then_without_it(simulated_run, copied):
     for file_ in feast_root().glob("online.db*"):
         file_.unlink()
     (feast_root() / "registry.db").unlink()
-    fresh = MetaFilter.load(simulated_run.bundle, profile="C", source=LateSource(file.symbol))
+    fresh = MetaFilter.load(simulated_run.bundle, profile="C", shadow=True, source=LateSource(file.symbol))
     denied = fresh.allow(candidate, now_ns)
     assert not denied.allow
     assert denied.size == 0

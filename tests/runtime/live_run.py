@@ -247,7 +247,6 @@ def following(
         symbol,
         routes_of(endpoints, list(server.streams)),
         snapshot_url(endpoints, symbol),
-        window.T,
         **{"replay": True, **plan},
     )
     decisions: list[tuple[Candidate, Decision, float | None]] = []

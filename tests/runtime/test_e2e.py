@@ -248,7 +248,7 @@ def test_a_model_that_fails_was_asked_and_denies(whole, table, folder):
         raise RuntimeError("the graph is broken")
 
     broken = SimpleNamespace(manifest=load_bundle(folder).manifest, predict=predict)
-    gate = Recorded(MetaFilter(broken, profile="C", fee=FREE))
+    gate = Recorded(MetaFilter(broken, profile="C", fee=FREE, shadow=True))
     rows = _measure(whole, {("C", True): gate}, find_candidates(table), last=50, watch_s=60.0)["C", True]
     failed = [d.reason is Reason.MODEL_ERROR for d in gate.answers.values()]
     assert rows["asked"].tolist() == failed

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +15,7 @@ import pytest
 from feature_repo.errors import InputError
 from feature_repo.market.binance import FEED_LOST
 from runtime.live.feed import Feed
+from runtime.live.flat_memory import FLAT_MEMORY
 from runtime.live.inbox import Inbox
 from runtime.live.pushing import PushedWindow, Pusher
 from runtime.live.replay_faults import Faults, Hangup, Pause
@@ -190,6 +195,32 @@ def test_what_was_asked_for_during_a_request_is_answered_by_it(monkeypatch):
     snapshots.close()
 
 
+def test_the_connection_ends_after_the_snapshot_is_taken():
+    """A replay goes on at that end: a message that it then sends must find the snapshot before it."""
+    body, seen, sockets = b'{"lastUpdateId": 1}' + b" " * 200_000, [], socket.create_server(("127.0.0.1", 0))
+    inbox = Inbox(lambda: 5)
+
+    def serve():
+        connection, _ = sockets.accept()
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
+        seen.append(len(inbox))
+
+    slow = inbox.put
+    inbox.put = lambda *message: (time.sleep(0.1), slow(*message))[1]
+    server = threading.Thread(target=serve)
+    server.start()
+    snapshots = Snapshots(f"http://127.0.0.1:{sockets.getsockname()[1]}/depth", inbox)
+    snapshots.want(0)
+    server.join(10)
+    snapshots.close()
+    sockets.close()
+    assert seen == [1]
+
+
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
@@ -294,3 +325,26 @@ def test_nobody_there_is_tried_again_until_it_is_closed():
     while inbox.pop() is not None:
         pass
     assert not inbox.take(0)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_begins_again_once_with_its_own_arguments(tmp_path):
+    script = tmp_path / "told.py"
+    script.write_text(
+        "import os, sys\n"
+        "print(os.getpid(), sys.argv[1:], os.environ.get('MALLOC_ARENA_MAX'), flush=True)\n"
+        "from runtime.live.flat_memory import begin_again_with_flat_memory\n"
+        "begin_again_with_flat_memory()\n"
+        "import pyarrow\n"
+        "print(pyarrow.default_memory_pool().backend_name)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in FLAT_MEMORY} | {"PYTHONPATH": os.getcwd()}
+    run = subprocess.run(
+        [sys.executable, str(script), "a b"], capture_output=True, text=True, env=environment, check=True
+    )
+    first, again, pool = run.stdout.splitlines()
+    assert first.endswith("['a b'] None")
+    assert again == first.replace("None", "2")  # the same process
+    assert pool == "system"

@@ -41,3 +41,11 @@ def test_too_late_or_too_near_to_sleep(t_ns):
 def test_it_never_returns_early():
     at = time.monotonic_ns() + 5_000_000
     assert warm_until(at, time.monotonic_ns) >= at
+
+
+def test_it_rehearses_once_between_sleep_and_spin_and_never_when_late():
+    clock, rehearsed = Clock(), []
+    warm_until(100_000_000, clock, rehearse=lambda: rehearsed.append(clock.now_ns), sleep=clock.sleep)
+    assert rehearsed == [pytest.approx(98_000_000, abs=10_000)]
+    warm_until(0, clock, rehearse=lambda: rehearsed.append(0), sleep=clock.sleep)
+    assert len(rehearsed) == 1

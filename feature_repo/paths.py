@@ -8,12 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import InputError
+
 __all__ = ["atomic_path", "data_root"]
 
 
 def data_root() -> Path:
-    """Folder of tapes, features, labels and the feature store: ``$OFI_META_DATA``, by default ``data``."""
-    return Path(os.environ.get("OFI_META_DATA", "data")).resolve()
+    """Folder of tapes, features, labels and the feature store: ``$OFI_META_DATA``, by default ``data``.
+
+    Raises
+    ------
+    InputError
+        When it is the address of an object store: as a path it would quietly become a folder of that name here.
+    """
+    given = os.environ.get("OFI_META_DATA", "data")
+    if "://" in given:
+        raise InputError(f"OFI_META_DATA={given}", "a folder", "Mount the store, see docs/scaling.md, or copy from it")
+    return Path(given).resolve()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +136,13 @@ class FeatureTable:
         }
 
     @classmethod
-    def load(cls, path: Path) -> FeatureTable:
+    def load(cls, path: Path, *, days: Collection[str] | None = None, with_quotes: bool = True) -> FeatureTable:
         """Read a folder written by ``save``.
+
+        Parameters
+        ----------
+        days : ``YYYY-MM-DD``, only these; one that the table does not have is left out
+        with_quotes : False: without them, which are most of a busy day
 
         Raises
         ------
@@ -146,14 +151,17 @@ class FeatureTable:
         """
         path = Path(path)
         meta = _read_meta(path)
-        rows, count = int(meta["rows"]), int(meta["quotes"])
+        if days is not None:
+            meta |= {"rows": _rows_of(path / "features", days), "quotes": _rows_of(path / "quotes", days)}
+        rows, count = int(meta["rows"]), int(meta["quotes"]) if with_quotes else 0
         X = np.empty((rows, len(CHANNELS)), np.float32)
         market = np.empty(rows, MARKET_DTYPE)
         quotes = np.empty(count, QUOTE_DTYPE)
         into = {name: X[:, i] for i, name in enumerate(CHANNELS)}
         into |= {f"market.{name}": market[name] for name in MARKET_DTYPE.names}
-        _read_days(path / "features", into, rows)
-        _read_days(path / "quotes", {name: quotes[name] for name in QUOTE_DTYPE.names}, count)
+        _read_days(path / "features", into, rows, days)
+        if with_quotes:
+            _read_days(path / "quotes", {name: quotes[name] for name in QUOTE_DTYPE.names}, count, days)
         return cls(
             venue=meta["venue"],
             symbol=meta["symbol"],
@@ -218,11 +226,25 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _read_days(folder: Path, into: _Columns, rows: int) -> None:
+def _files(folder: Path, days: Collection[str] | None) -> list[Path]:
+    """The day files in order; None: of all days."""
+    return [file for file in sorted(folder.glob("*.parquet")) if days is None or file.stem in days]
+
+
+def _rows_of(folder: Path, days: Collection[str]) -> int:
+    """Rows of these days, as the footers say; a damaged file is told by what reads it."""
+    try:
+        return sum(pq.read_metadata(file).num_rows for file in _files(folder, days))
+    except (OSError, pa.ArrowException) as error:
+        do = "Build the features again with `ofi-meta features`"
+        raise InputError(f"{folder} cannot be read ({error})", "the day files of a feature table", do) from error
+
+
+def _read_days(folder: Path, into: _Columns, rows: int, days: Collection[str] | None = None) -> None:
     """Fill the arrays from the day files in order; every column, and just as many rows as meta.json says."""
     do = "Build the features again with `ofi-meta features`"
     at = 0
-    for file in sorted(folder.glob("*.parquet")):
+    for file in _files(folder, days):
         try:
             with pq.ParquetFile(file) as reader:
                 lacking = [name for name in into if name not in reader.schema_arrow.names]

@@ -19,7 +19,7 @@ from .stream import MAX_BAD_SHARE, BadRows, Reader
 if TYPE_CHECKING:
     from .ingest import Import
 
-__all__ = ["SOURCES", "Found", "find_data", "open_source"]
+__all__ = ["SOURCES", "Found", "choose_files", "find_data", "import_files", "open_source"]
 
 SOURCES = ("binance", "tardis", "hftbacktest")
 """Kinds of source, as `--source` names them."""
@@ -84,13 +84,35 @@ def open_source(
         When nothing usable is there, a file is not what it should be or is there twice, or several contracts are there
         and none was chosen.
     """
+    found = choose_files(path, source=source, symbol=symbol, venue=venue)
+    return import_files(found, max_bad_share=max_bad_share, venue_assumed=venue is None, progress=progress)
+
+
+def choose_files(
+    path: str | Path, *, source: str | None = None, symbol: str | None = None, venue: str | None = None
+) -> list[Found]:
+    """The files of one contract at ``path``, by their first local time; see ``open_source``."""
+    return _choose(find_data(path, source=source), Path(path), symbol, venue)
+
+
+def import_files(
+    found: Sequence[Found],
+    *,
+    max_bad_share: float = MAX_BAD_SHARE,
+    venue_assumed: bool = True,
+    progress: Callable[[float], None] | None = None,
+) -> Import:
+    """Files of one contract on their way to a tape; see ``open_source``.
+
+    Parameters
+    ----------
+    venue_assumed : the venue of arrays, which name none, was guessed
+    """
     from .ingest import Import
 
     if not 0.0 <= max_bad_share < 1.0:
         raise InputError(f"a share of {max_bad_share:g} bad rows", "0 or more and less than 1", "Give 0.01 for 1 %")
-    path = Path(path)
-    chosen = _choose(find_data(path, source=source), path, symbol, venue)
-    return Import(_readers(chosen, max_bad_share, assumed=venue is None), progress=progress)
+    return Import(_readers(found, max_bad_share, assumed=venue_assumed), progress=progress)
 
 
 def find_data(path: str | Path, *, source: str | None = None) -> list[Found]:

@@ -51,7 +51,7 @@ class Remembered(Bundle):
     @classmethod
     def of(cls, bundle: Bundle) -> Self:
         """The same bundle with a memory of its own."""
-        return cls(bundle.path, bundle.manifest, bundle.session, {})
+        return cls(bundle.path, bundle.manifest, bundle.session, {}, buckets=bundle.buckets)
 
     def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
         """As ``Bundle.predict``, and the same bits."""

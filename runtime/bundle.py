@@ -4,18 +4,15 @@
 
     releases/<tag>/model.onnx      inputs "x" float32 [N, T, C], "ctx" float32 [N, 8]; output "p" float32 [N, 1]
                    manifest.json   what it was made from and for, with the sha256 of the other files
-                   buckets.csv
-    releases/current               a link to one tag, replaced in one step
-             history.jsonl   a line for each time it was
+                   buckets.csv     what each market state earned, and what share of the full size it gets
 
 A bundle is read whole into memory, checked, and only then used; anything that does not fit is refused with a sentence.
+Which one serves: `runtime.release_state`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -27,23 +24,22 @@ import onnxruntime as ort
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
 
-from .manifest import MANIFEST_NAME, Manifest, check_tag, manifest_from_json, manifest_to_json
+from .buckets import BucketTable, read_buckets
+from .manifest import MANIFEST_NAME, Manifest, manifest_from_json, manifest_to_json
 
 __all__ = [
     "BUCKETS_NAME",
-    "CURRENT_NAME",
-    "HISTORY_NAME",
     "MODEL_NAME",
     "Bundle",
     "Manifest",
+    "Release",
     "column_facts",
     "load_bundle",
-    "set_current",
+    "read_release",
     "write_bundle",
 ]
 
 MODEL_NAME, BUCKETS_NAME = "model.onnx", "buckets.csv"
-CURRENT_NAME, HISTORY_NAME = "current", "history.jsonl"
 _FILES = (MODEL_NAME, BUCKETS_NAME)
 # A protobuf entry with the key "location": a tensor kept in a file of its own, which no hash here would cover.
 _EXTERNAL_DATA = b"\n\x08location"
@@ -59,11 +55,13 @@ class Bundle:
     path : the folder it was read from, links resolved
     manifest : what it is
     session : the graph, on one thread
+    buckets : the share of the full size by market state; empty, which is nothing anywhere, for a candidate
     """
 
     path: Path
     manifest: Manifest
     session: ort.InferenceSession
+    buckets: BucketTable = field(default_factory=BucketTable, kw_only=True)
     _bound: dict[int, _Bound] = field(init=False, repr=False, compare=False, default_factory=dict)  # by the id of x
 
     def predict(self, x: np.ndarray, ctx: np.ndarray) -> np.ndarray:
@@ -183,13 +181,30 @@ def _refuse_other(folder: Path, tag: str) -> None:
         )
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Read and check a bundle.
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a release is, without its graph.
+
+    Attributes
+    ----------
+    path : the folder it was read from, links resolved
+    model, buckets_csv : the files as they are
+    buckets : as in :class:`Bundle`
+    """
+
+    path: Path
+    manifest: Manifest
+    model: bytes
+    buckets_csv: str
+    buckets: BucketTable
+
+
+def read_release(path: Path) -> Release:
+    """Read a release and check it against its manifest; the graph is not loaded.
 
     Parameters
     ----------
-    path : its folder, or a link to it such as releases/current; a link is followed once, so that all files are of one
-        release even if it moves meanwhile
+    path : as ``load_bundle`` takes it
 
     Raises
     ------
@@ -218,7 +233,28 @@ def load_bundle(path: Path) -> Bundle:
                 f"sha256 {manifest.files[name]}",
                 "Get the release again from where it was made",
             )
-    return Bundle(folder, manifest, _session(contents[MODEL_NAME], manifest, str(given)))
+    text, buckets = contents[BUCKETS_NAME].decode(errors="replace"), BucketTable()
+    if manifest.rollout is not None:  # nothing goes by a candidate's, and a fold's bundle has none
+        buckets = read_buckets(text, fee_tier=manifest.fee_tier.name, name=f"{given}/{BUCKETS_NAME}")
+    return Release(folder, manifest, contents[MODEL_NAME], text, buckets)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Parameters
+    ----------
+    path : its folder, or a link to it such as releases/current; a link is followed once, so that all files are of one
+        release even if it moves meanwhile
+
+    Raises
+    ------
+    InputError
+        When anything is missing, damaged, of another schema, or made for another field catalogue.
+    """
+    read = read_release(path)
+    session = _session(read.model, read.manifest, str(Path(path)))
+    return Bundle(read.path, read.manifest, session, buckets=read.buckets)
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -272,56 +308,3 @@ def _session(data: bytes, manifest: Manifest, name: str) -> ort.InferenceSession
                 f"{name}: the graph answers {p.dtype} {p.shape} {p.ravel()[:3]}", f"{wanted}, in [0, 1]", "Export again"
             )
     return session
-
-
-def set_current(releases: Path, tag: str, *, at_ns: int | None = None, why: str = "") -> Path:
-    """Serve ``tag`` from now on.
-
-    The bundle is loaded and checked first: a bad one leaves the old one serving. The link is replaced in one step, and
-    a line is appended to the history.
-
-    Parameters
-    ----------
-    releases : folder of all releases
-    at_ns : time noted in the history, ns UTC; None where the caller has no clock
-    why : noted in the history
-
-    Returns
-    -------
-    Path
-        The link.
-
-    Raises
-    ------
-    InputError
-        When there is no such release, or it is refused.
-    """
-    releases = Path(releases)
-    check_tag(tag)
-    bundle = load_bundle(releases / tag)
-    if bundle.manifest.tag != tag:
-        raise InputError(
-            f"{releases / tag} holds the bundle {bundle.manifest.tag!r}",
-            "a folder named as its tag",
-            "Rename the folder, or write the bundle again",
-        )
-    link = releases / CURRENT_NAME
-    if link.exists() and not link.is_symlink():
-        raise InputError(f"{link} is no link", "a link that this function made", "Move it away")
-    previous = os.readlink(link) if link.is_symlink() else None
-    with tempfile.TemporaryDirectory(prefix=".current.", dir=releases) as beside:
-        fresh = Path(beside) / "link"
-        fresh.symlink_to(tag)
-        os.replace(fresh, link)
-    line = {
-        "tag": tag,
-        "previous": previous,
-        "manifest_sha256": hashlib.sha256((releases / tag / MANIFEST_NAME).read_bytes()).hexdigest(),
-        "at_ns": at_ns,
-        "why": why,
-    }
-    with (releases / HISTORY_NAME).open("a", encoding="utf-8") as history:
-        history.write(json.dumps(line, sort_keys=True) + "\n")
-        history.flush()
-        os.fsync(history.fileno())
-    return link

@@ -34,6 +34,7 @@ class Reason(Enum):
     EV = "ev"
     MODEL_ERROR = "model_error"  # the graph failed or its answer is no probability
     P_BELOW_TAU = "p_below_tau"
+    NOT_ROLLED_OUT = "not_rolled_out"  # the release may not trade yet, or not in this market state
     SIZE_TOO_SMALL = "size_too_small"  # below one lot, or below the least order that the venue takes
 
 

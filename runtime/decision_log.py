@@ -49,6 +49,9 @@ _OWN = pa.schema(
         pa.field("taker_bps", pa.float64(), nullable=False),
         pa.field("base_size", pa.float64(), nullable=False),
         pa.field("breakeven_guard", pa.bool_(), nullable=False),
+        pa.field("shadow", pa.bool_(), nullable=False),
+        pa.field("bucket", pa.string()),  # of runtime.buckets; null without a window
+        pa.field("multiplier", pa.float64()),  # share of the full size that the release may order there
         pa.field("x", pa.binary()),  # float32 [T, C], as the gate saw it; null: no window, or not asked for
         pa.field("market", pa.binary()),  # MARKET_DTYPE, one row
         pa.field("window", pa.string(), nullable=False),  # window_hash, empty without one
@@ -83,6 +86,9 @@ class LoggedDecision:
     fee: FeeTier
     base_size: float
     breakeven_guard: bool
+    shadow: bool
+    bucket: str | None
+    multiplier: float | None
     decision: Decision
 
 
@@ -171,7 +177,7 @@ class LoggedGate:
 
     def allow(self, candidate: Candidate, now_ns: int) -> Decision:
         """As ``MetaFilter.allow``. Never raises."""
-        gate = self._now
+        gate = self._gate.gate_for(candidate, now_ns) if isinstance(self._gate, ServedFilter) else self._gate
         self._seen.last = None
         decision = gate.allow(candidate, now_ns)
         try:
@@ -232,6 +238,7 @@ class LoggedGate:
 def _row(gate: MetaFilter, candidate: Candidate, now_ns: int, found: Any, decision: Decision) -> dict[str, Any]:
     x, market = gate.usable(found)
     manifest = gate.manifest
+    state = None if x is None else (candidate, x, float(market["spread_bps"]), float(market["depth_top5"]))
     return {
         "id": decision_id(candidate, gate.profile_name),
         "now_ns": int(now_ns),
@@ -243,6 +250,9 @@ def _row(gate: MetaFilter, candidate: Candidate, now_ns: int, found: Any, decisi
         "taker_bps": gate.fee.taker_bps,
         "base_size": gate.base_size,
         "breakeven_guard": gate.breakeven_guard,
+        "shadow": gate.shadow,
+        "bucket": None if state is None else str(gate.bucket_of(*state)),
+        "multiplier": None if state is None else gate.multiplier_of(*state),
         "x": None if x is None else np.ascontiguousarray(x).tobytes(),
         "market": None if market is None else market.tobytes(),
         "window": window_hash(x, market),
@@ -300,6 +310,13 @@ def _logged(table: pa.Table, name: str) -> LoggedDecision:
             f"the catalogue {CATALOGUE_HASH[:12]} of this version",
             "Explain it with the version that decided",
         )
+    missing = [column for column in _OWN.names if column not in table.column_names]
+    if missing:
+        raise InputError(
+            f"{name}: no column {', '.join(missing)}",
+            "a file that a gate of this version wrote",
+            "Explain it with the version that decided",
+        )
     (candidate,) = candidates_from_table(table, name=name)
     (row,) = table.select(_OWN.names).to_pylist()
     x = None if row["x"] is None else np.frombuffer(row["x"], np.float32).reshape(-1, len(CHANNELS))
@@ -316,6 +333,9 @@ def _logged(table: pa.Table, name: str) -> LoggedDecision:
         fee=FeeTier(row["fee_tier"], row["maker_bps"], row["taker_bps"]),
         base_size=row["base_size"],
         breakeven_guard=row["breakeven_guard"],
+        shadow=row["shadow"],
+        bucket=row["bucket"],
+        multiplier=row["multiplier"],
         decision=Decision(
             allow=row["allow"],
             p=row["p"],

@@ -16,6 +16,7 @@ from .decision import Decision, Reason
 from .decision_log import LoggedDecision, window_hash
 from .gate import MetaFilter
 from .guards import GUARDS, VERDICT, Answer, GuardInputs, stop_ticks
+from .rollout import stage_of
 
 __all__ = ["CheckRow", "Explained", "explain"]
 
@@ -79,6 +80,7 @@ def explain(logged: LoggedDecision, releases: Path | str) -> Explained:
         fee=logged.fee,
         base_size=logged.base_size,
         breakeven_guard=logged.breakeven_guard,
+        shadow=logged.shadow,
     )
     outside = logged.decision.reason in (Reason.KILL_SWITCH, Reason.STORE_ERROR, Reason.INTERNAL_ERROR)
     again = gate.allow(logged.candidate, logged.now_ns)
@@ -111,13 +113,20 @@ def _rows(gate: MetaFilter, logged: LoggedDecision, decision: Decision) -> tuple
         passed = None if failed else passes(inputs)
         failed = failed or not passed
         rows.append(CheckRow(reason, value, wanted, passed))
-    floor = gate.floor(decision.p_breakeven)
-    answer = Answer(p=decision.p, floor=floor, size=gate.size_of(decision.p, logged.candidate))
+    floor, where, multiplier = gate.floor(decision.p_breakeven), "", math.nan
+    if logged.x is not None:
+        state = (logged.candidate, logged.x, inputs.spread_bps, inputs.depth)
+        multiplier = gate.multiplier_of(*state)
+        where = f" in {gate.bucket_of(*state)}" + (", shadow" if gate.shadow else "")
+    size = gate.size_of(decision.p, multiplier, logged.candidate)
+    answer = Answer(p=decision.p, floor=floor, multiplier=multiplier, size=size)
     for reason, passes in VERDICT:
         if failed or decision.reason is Reason.INTERNAL_ERROR:
             rows.append(CheckRow(reason, "", "", None))
             continue
         value, wanted = _VERDICT[reason](answer)
+        if reason is Reason.NOT_ROLLED_OUT:
+            value, wanted = value + where, f"{wanted}; stage {stage_of(gate.manifest.rollout)}"
         passed = passes(answer)
         failed = not passed
         rows.append(CheckRow(reason, value, wanted, passed))
@@ -176,5 +185,6 @@ _GUARD: dict[Reason, Callable[[GuardInputs], tuple[str, str]]] = {
 _VERDICT: dict[Reason, Callable[[Answer], tuple[str, str]]] = {
     Reason.MODEL_ERROR: lambda a: (f"P {_num(a.p)}", "0 to 1"),
     Reason.P_BELOW_TAU: lambda a: (f"P {_num(a.p)}", f"> {_num(a.floor)}"),
+    Reason.NOT_ROLLED_OUT: lambda a: (f"x {_num(a.multiplier)}", "> 0"),
     Reason.SIZE_TOO_SMALL: lambda a: (_num(a.size, "USD"), "one lot and the venue's least order"),
 }

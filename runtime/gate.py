@@ -21,6 +21,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE, align
 from feature_repo.instruments import FeeTier, Instrument, instrument
 
+from .buckets import Bucket, BucketTable, Shares
 from .budget import E2E_BUDGET_MS, RESERVE_MS
 from .bundle import Bundle, load_bundle
 from .candidate import Candidate, is_sound
@@ -31,6 +32,7 @@ from .kill_switch import KILL_NAME, KillSwitch
 from .manifest import Manifest
 from .payoff import BARRIERS
 from .profiles import Profile, profile_of
+from .rollout import CAPS
 from .sizing import round_to_lot, size_usd
 
 __all__ = ["GuardsOnly", "MetaFilter", "WindowSource"]
@@ -40,6 +42,7 @@ _MAX_SQUARES = float(np.float32(1e24))  # sum over a window; no channel comes ne
 _VALID, _T_NS = MARKET_DTYPE.names.index("valid"), MARKET_DTYPE.names.index("t_ns")
 _NUMBERS = ("data_age_ms", "spread_bps", "spread_median_bps", "depth_top5", "depth_median", "bid", "ask", "mid")
 _numbers = itemgetter(*map(MARKET_DTYPE.names.index, _NUMBERS))  # the last of GuardInputs, in their order
+_OFI_Z, _SESSION = CHANNELS.index("ofi_z"), CHANNELS.index("session_flag")
 _ALLOW, _NO_WINDOW, _MODEL_ERROR = Reason.ALLOW, Reason.NO_WINDOW, Reason.MODEL_ERROR
 
 
@@ -102,9 +105,11 @@ class _Gate:
         self.base_size, self.source = float(base_size), source
         self._payoff = BARRIERS
         self.kill_switch = None if kill_switch is None else KillSwitch(kill_switch)
+        self.stopped = False
+        """As the kill switch, of this gate alone and without a file."""
         self.last_error: str | None = None
         """What the latest exception inside said; for the log, never for control."""
-        self._shape = (T, len(CHANNELS))
+        self.T, self._shape = T, (T, len(CHANNELS))
 
     def allow(self, candidate: Candidate, now_ns: int) -> Decision:
         """Judge a candidate by the window that the source holds. Never raises.
@@ -142,7 +147,7 @@ class _Gate:
         return Decision(allowed, p, size if allowed else 0.0, reason, breakeven, took_us)
 
     def _judge(self, candidate: Candidate, now_ns: int, in_hand: tuple[Any, Any] | None) -> _Outcome:
-        if self.kill_switch is not None and self.kill_switch.is_on():
+        if self.stopped or (self.kill_switch is not None and self.kill_switch.is_on()):
             return _Outcome(Reason.KILL_SWITCH)
         if not is_sound(candidate):
             return _Outcome(Reason.BAD_CANDIDATE)
@@ -167,7 +172,8 @@ class _Gate:
     def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: np.ndarray, breakeven: float) -> _Outcome:
         """What follows when every guard passed."""
         size = self._whole_lots(self.base_size, candidate)
-        return _Outcome(judge(Answer(p=math.nan, floor=math.nan, size=size), asked=False), math.nan, size, breakeven)
+        answer = Answer(p=math.nan, floor=math.nan, multiplier=math.nan, size=size)
+        return _Outcome(judge(answer, asked=False), math.nan, size, breakeven)
 
     def _whole_lots(self, notional: float, candidate: Candidate) -> float:
         """What of a notional can be ordered; 0 where the venue would refuse it."""
@@ -306,7 +312,10 @@ class MetaFilter(_Gate):
         base_size: float = ORDER.base_size_usd,
         breakeven_guard: bool | None = None,
         kill_switch: Path | str | None = None,
+        shadow: bool = False,
     ) -> None:
+        if not isinstance(shadow, bool):
+            raise InputError(f"shadow = {shadow!r}", "True or False", "Correct shadow")
         manifest = bundle.manifest
         facts = instrument(manifest.venue, manifest.symbol)
         super().__init__(
@@ -324,6 +333,7 @@ class MetaFilter(_Gate):
         )
         self._bundle, self.tau, self._payoff = bundle, manifest.taus[profile[0]], manifest.payoff or BARRIERS
         self.breakeven_guard = manifest.payoff is not None if breakeven_guard is None else breakeven_guard
+        self.shadow, self._shares = shadow, _shares(bundle, profile, shadow=shadow)
         # Taken from and put back by one operation each: no two calls have the same, whatever their threads.
         self._free = [_Asked(bundle, self._shape)]
 
@@ -338,6 +348,7 @@ class MetaFilter(_Gate):
         base_size: float = ORDER.base_size_usd,
         breakeven_guard: bool | None = None,
         kill_switch: Path | str | None = None,
+        shadow: bool = False,
     ) -> Self:
         """A gate on the bundle at ``path``.
 
@@ -347,9 +358,11 @@ class MetaFilter(_Gate):
         profile : "A", "B", "C" or a variant; its tau is the bundle's
         source : where ``allow`` reads windows; ``decide`` needs none
         fee : by default the tier that the bundle was made with
-        base_size : notional at P - tau = 1, quote currency
+        base_size : notional at P - tau = 1 and a multiplier of 1, quote currency
         breakeven_guard : also deny where P does not exceed p_breakeven; None: where the bundle knows its payoffs
         kill_switch : a file; while it is there everything is denied. None: KILL beside the release, releases/KILL
+        shadow : answer as if the release were rolled out in full. For a process that places no order; one that does
+            gets `Reason.NOT_ROLLED_OUT` from a release that may not trade (docs/roll-out.md)
 
         Raises
         ------
@@ -364,6 +377,7 @@ class MetaFilter(_Gate):
             base_size=base_size,
             breakeven_guard=breakeven_guard,
             kill_switch=Path(path).absolute().parent / KILL_NAME if kill_switch is None else kill_switch,
+            shadow=shadow,
         )
 
     @property
@@ -377,8 +391,9 @@ class MetaFilter(_Gate):
         except Exception as e:  # fail closed: whatever the graph raises
             self._note(e)
             p = math.nan
-        size = self.size_of(p, candidate)
-        reason = judge(Answer(p, self.floor(breakeven), size))
+        multiplier = self.multiplier_of(candidate, x, inputs.spread_bps, inputs.depth)
+        size = self.size_of(p, multiplier, candidate)
+        reason = judge(Answer(p, self.floor(breakeven), multiplier, size))
         return _Outcome(reason, math.nan if reason is _MODEL_ERROR else p, size, breakeven)
 
     def floor(self, breakeven: float) -> float:
@@ -386,9 +401,23 @@ class MetaFilter(_Gate):
         # A NaN break-even makes every comparison false, and so denies.
         return self.tau if not self.breakeven_guard or breakeven <= self.tau else breakeven
 
-    def size_of(self, p: float, candidate: Candidate) -> float:
+    def size_of(self, p: float, multiplier: float, candidate: Candidate) -> float:
         """Notional of a P, in whole lots; quote currency."""
-        return self._whole_lots(size_usd(self.base_size, p, self.tau), candidate)
+        return self._whole_lots(size_usd(self.base_size, p, self.tau) * multiplier, candidate)
+
+    def multiplier_of(self, candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> float:
+        """Share of the full size that the release may order in the candidate's market state.
+
+        Parameters
+        ----------
+        x : float32 [T, C], unaligned
+        spread_bps, depth : of its market row, ``spread_bps`` and ``depth_top5``
+        """
+        return 1.0 if self.shadow else self._shares.multiplier(*_state(candidate, x, spread_bps, depth))
+
+    def bucket_of(self, candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> Bucket:
+        """The candidate's market state; arguments as for ``multiplier_of``."""
+        return self._shares.bucket(*_state(candidate, x, spread_bps, depth))
 
     def _ask(self, candidate: Candidate, x: np.ndarray, spread_bps: float) -> float:
         # The tier that the model was trained with, whatever tier the EV gate is asked for: to the graph it is a unit.
@@ -404,6 +433,20 @@ class MetaFilter(_Gate):
         finally:
             self._free.append(asked)
         return float(p)
+
+
+def _state(candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> tuple[int, bool, Any, float, float]:
+    """What tells a bucket, of the numbers that ``reports.records.candidate_facts`` holds of a candidate."""
+    last = x[-1]
+    return int(candidate.sig_type), last.item(_SESSION) > 0, last.item(_OFI_Z) * candidate.side, spread_bps, depth
+
+
+def _shares(bundle: Bundle, profile: str, *, shadow: bool) -> Shares:
+    """The bundle's multipliers for a profile; a variant without rows of its own goes by those of its letter."""
+    manifest, table = bundle.manifest, BucketTable() if shadow else bundle.buckets
+    named = profile if any(b.profile == profile for b in table.shares) else profile[0]
+    cap = 0.0 if manifest.rollout is None else CAPS[manifest.rollout.stage]
+    return Shares(table, manifest.edges, named, cap)
 
 
 class _Asked:

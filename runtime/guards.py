@@ -82,11 +82,13 @@ class Answer(NamedTuple):
     ----------
     p : NaN where it failed
     floor : P must be above it
+    multiplier : share of the full size that the release may order in this market state
     size : notional after rounding to lots
     """
 
     p: float
     floor: float
+    multiplier: float
     size: float
 
 
@@ -137,6 +139,7 @@ GUARDS: tuple[tuple[Reason, Callable[[GuardInputs], bool]], ...] = (
 VERDICT: tuple[tuple[Reason, Callable[[Answer], bool]], ...] = (
     (Reason.MODEL_ERROR, lambda a: 0 <= a.p <= 1),
     (Reason.P_BELOW_TAU, lambda a: a.p > a.floor),
+    (Reason.NOT_ROLLED_OUT, lambda a: 0 < a.multiplier <= 1),
     (Reason.SIZE_TOO_SMALL, lambda a: 0 < a.size < math.inf),
 )
 """After the model."""

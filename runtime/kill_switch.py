@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from feature_repo.errors import InputError
 
-__all__ = ["KILL_NAME", "KillSwitch"]
+__all__ = ["KILL_NAME", "KillSwitch", "throw"]
 
 KILL_NAME = "KILL"
 """Beside the releases: ``touch releases/KILL`` stops, ``rm releases/KILL`` lets go on."""
@@ -46,3 +49,20 @@ class KillSwitch:
         except OSError:
             return True
         return True
+
+
+def throw(path: Path | str, said: Mapping[str, object]) -> OSError | None:
+    """Make the file; what it says is for a person. Never raises, and leaves one that is there as it is.
+
+    Returns
+    -------
+    OSError or None
+        Why there is none now.
+    """
+    try:
+        with suppress(FileExistsError), Path(path).open("x", encoding="utf-8") as file, suppress(OSError):
+            file.write(json.dumps(said) + "\n")  # its being there is what counts
+            file.flush()
+    except OSError as e:
+        return e
+    return None

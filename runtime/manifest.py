@@ -12,8 +12,10 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CATALOGUE_HASH, CHANNELS, CTX_NAMES
 from feature_repo.instruments import FeeTier
 
+from .buckets import BucketEdges, edges_from_json, edges_to_json, is_edges
 from .payoff import Payoff
 from .profiles import PROFILES
+from .rollout import Rollout, is_rollout
 
 __all__ = [
     "MANIFEST_NAME",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "manifest.json"
-MANIFEST_SCHEMA = 2
+MANIFEST_SCHEMA = 3
 T_RANGE = (20, 100)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,6 +46,8 @@ class Manifest:
     model : the nets in the graph, such as "tcn"
     fee_tier : the fees it was labelled and judged with
     payoff : what targets and misses of the training span paid, so that a gate knows which P breaks even; None: unknown
+    rollout : how far it is rolled out; None: a candidate, which no gate allows an order
+    edges : of the buckets, as they were judged with; None: every candidate goes by its parent bucket
     taus : threshold of P by profile
     spans : a dict a fold: train_start_ns, train_end_ns and what else its maker notes
     metrics, versions : finite numbers and text; any nesting that JSON knows
@@ -61,6 +65,8 @@ class Manifest:
     ctx: int = MODEL.ctx
     catalogue_hash: str = CATALOGUE_HASH
     payoff: Payoff | None = None
+    rollout: Rollout | None = None
+    edges: BucketEdges | None = None
     taus: dict[str, float] = field(default_factory=lambda: {name: p.tau for name, p in PROFILES.items()})
     spans: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -95,8 +101,9 @@ def manifest_to_json(manifest: Manifest) -> str:
         When a number is not finite or a value is nothing that JSON knows.
     """
     check_tag(manifest.tag)
+    raw = asdict(manifest) | {"edges": edges_to_json(manifest.edges)}
     try:
-        return json.dumps(asdict(manifest), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(raw, indent=1, sort_keys=True, allow_nan=False) + "\n"
     except (TypeError, ValueError) as e:
         raise InputError(
             f"the manifest of {manifest.tag!r} cannot be written ({e})",
@@ -140,8 +147,19 @@ def manifest_from_json(text: str, *, name: str) -> Manifest:
         got = ", ".join(f"{n} = {str(raw[n])[:60]}" for n in wrong)
         raise InputError(f"{name}: unusable {got}", "the fields of runtime/manifest.py and this version's T, C", _AGAIN)
     check_tag(raw["tag"])
+    rollout = raw["rollout"] and Rollout(**raw["rollout"])
+    if rollout is not None:
+        for tag in (rollout.base, rollout.previous):
+            if tag is not None:
+                check_tag(tag)  # they name folders, too
     return Manifest(
-        **{**raw, "fee_tier": FeeTier(**raw["fee_tier"]), "payoff": raw["payoff"] and Payoff(**raw["payoff"])}
+        **{
+            **raw,
+            "fee_tier": FeeTier(**raw["fee_tier"]),
+            "payoff": raw["payoff"] and Payoff(**raw["payoff"]),
+            "rollout": rollout,
+            "edges": edges_from_json(raw["edges"]),
+        }
     )
 
 
@@ -194,6 +212,8 @@ _CHECKS = {
     "C": lambda v: _is_int(v, len(CHANNELS), len(CHANNELS)),
     "ctx": lambda v: _is_int(v, len(CTX_NAMES), len(CTX_NAMES)),
     "payoff": _payoff,
+    "rollout": is_rollout,
+    "edges": is_edges,
     "taus": lambda v: (
         isinstance(v, dict) and v.keys() == PROFILES.keys() and all(_number(t) and 0 < t < 1 for t in v.values())
     ),

@@ -1,4 +1,4 @@
-"""How good a probability is: Brier score and its parts, reliability bins, calibration error. Arrays in, numbers out."""
+"""How good a probability is: ranking, log loss, Brier score, reliability, calibration error. Arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import numpy as np
 __all__ = [
     "BrierParts",
     "ReliabilityBins",
+    "auc_pr",
     "auc_roc",
     "brier",
     "brier_parts",
     "ece_debiased",
     "ece_plain",
+    "log_loss",
     "reliability_bins",
 ]
 
 DEFAULT_BINS = 15
+_P_FLOOR = 1e-7
 
 
 class ReliabilityBins(NamedTuple):
@@ -87,6 +90,34 @@ def auc_roc(p: np.ndarray, y: np.ndarray) -> float:
     _, at, count = np.unique(p, return_inverse=True, return_counts=True)
     rank = np.cumsum(count) - 0.5 * (count - 1)  # of a run of equal forecasts: the mean of its places
     return float((rank[at][y == 1].sum() - 0.5 * ones * (ones + 1)) / (ones * zeros))
+
+
+def auc_pr(p: np.ndarray, y: np.ndarray) -> float:
+    """Average precision: the step sum of precision over recall; ties share one step.
+
+    Parameters
+    ----------
+    p : float [N]
+    y : 0/1 [N]
+
+    Returns
+    -------
+    float in (0, 1], NaN without a positive; knowing nothing gives the base rate
+    """
+    p, y = np.asarray(p, float), np.asarray(y, float)
+    if not y.any():
+        return float("nan")
+    order = np.argsort(-p, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))  # a threshold can only lie between unequal values
+    hits = np.cumsum(y[order])[last]
+    precision, recall = hits / (last + 1), hits / hits[-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def log_loss(p: np.ndarray, y: np.ndarray) -> float:
+    """Mean negative log likelihood in nats; p is kept 1e-7 away from 0 and 1. NaN without rows."""
+    p, y = np.clip(np.asarray(p, float), _P_FLOOR, 1 - _P_FLOOR), np.asarray(y, float)
+    return float(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean()) if len(p) else float("nan")
 
 
 def brier(p: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -7,6 +7,7 @@ is as slow as it is plain: every number is gathered when it is needed, and nothi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,9 @@ class GateFacts:
     breakeven_guard: bool = False
     target_R: float = 0.9
     miss_R: float = -1.1
+    edges: tuple[tuple[float, float], ...] = ()  # of ofi_z, spread and depth; none: every candidate has its parent only
+    multipliers: Mapping[str, float] | None = None  # by "type/ofi/spread/depth/session"; None: rolled out in full
+    cap: float = 1.0
 
 
 def plain_decision(gate: GateFacts, candidate: Any, now_ns: Any, found: Any) -> PlainAnswer:
@@ -130,7 +134,10 @@ def _decision(gate: GateFacts, candidate: Any, now_ns: Any, found: Any) -> Plain
         floor = breakeven
     if not p > floor:
         return "p_below_tau", p, 0.0, breakeven
-    size = _whole_lots(gate, gate.base_size * (p - gate.tau) if p > gate.tau else 0.0, price)
+    multiplier = _multiplier(gate, candidate, x, spread, depth)
+    if not multiplier > 0:
+        return "not_rolled_out", p, 0.0, breakeven
+    size = _whole_lots(gate, gate.base_size * (p - gate.tau) * multiplier if p > gate.tau else 0.0, price)
     if not size > 0:
         return "size_too_small", p, 0.0, breakeven
     return "allow", p, size, breakeven
@@ -184,6 +191,19 @@ def _p(gate: GateFacts, candidate: Candidate, x: np.ndarray, spread: float) -> f
         ratio = float(over) / under if under > 0 else math.nan
         ctx[0, 5 + i] = min(ratio, 50.0) if ratio > 0 else 0.0
     return float(gate.session.run(["p"], {"x": turned, "ctx": ctx})[0][0, 0])
+
+
+def _multiplier(gate: GateFacts, candidate: Candidate, x: np.ndarray, spread: float, depth: float) -> float:
+    """Of the candidate's bucket, else of its parent, else nothing."""
+    if gate.multipliers is None:
+        return 1.0
+    names = [field.name for field in FIELDS]
+    kind = candidate.sig_type.name.lower()
+    session = "handover" if x[-1, names.index("session_flag")] > 0 else "other"
+    values = (float(x[-1, names.index("ofi_z")]) * candidate.side, spread, depth)
+    where = [("low", "mid", "high")[sum(v > e for e in pair)] for v, pair in zip(values, gate.edges, strict=False)]
+    found = [gate.multipliers.get(f"{kind}/{'/'.join(states)}/{session}") for states in (where, ("all",) * 3)]
+    return min(next((m for m in found if m is not None), 0.0), gate.cap)
 
 
 def _whole_lots(gate: GateFacts, notional: float, price: float) -> float:

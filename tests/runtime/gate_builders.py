@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from feature_repo.constants import MODEL, WINDOW_NS
 from feature_repo.fields import CHANNELS, MARKET_DTYPE
 from feature_repo.instruments import SIMULATED_SYMBOL, FeeTier
+from runtime.buckets import ALL
 from runtime.bundle import Manifest, column_facts, write_bundle
 from runtime.candidate import Candidate, Entry, SigType, Tier
+from runtime.rollout import Rollout
 
 FEE = FeeTier("regular", 2.0, 5.0)
 TICK, LOT = 0.01, 0.001
@@ -127,6 +132,32 @@ def graph(
     return model
 
 
+BUCKET_COLUMNS = (
+    "fee_tier", "profile", "model", "exit", "sig_type", "ofi_z", "spread", "depth", "session", "multiplier"
+)  # fmt: skip
+
+
+def buckets_csv(multipliers: dict[str, float] | None = None) -> str:
+    """buckets.csv by bucket (profile/type/ofi/spread/depth/session); by default all is allowed everywhere."""
+    if multipliers is None:
+        parents = product("ABC", (s.name.lower() for s in SigType), (f"{ALL}/{ALL}/{ALL}",), ("other", "handover"))
+        multipliers = {"/".join(parent): 1.0 for parent in parents}
+    rows = [[FEE.name, b.split("/")[0], "true", "label", *b.split("/")[1:], str(m)] for b, m in multipliers.items()]
+    return "\n".join(map(",".join, [list(BUCKET_COLUMNS), *rows])) + "\n"
+
+
+def rolled_out(tag: str, stage: str = "scaled", previous: str | None = None) -> Rollout:
+    return Rollout(stage=stage, previous=previous, base=tag, since_ns=0)
+
+
+def serve(releases: Path, tag: str) -> Path:
+    """Point releases/current at a tag, whatever is there and whatever the ladder says of it; the link."""
+    link, beside = releases / "current", releases / f".{threading.get_ident()}"
+    beside.symlink_to(tag)
+    os.replace(beside, link)
+    return link
+
+
 def manifest(tag: str = "tiny", **changes: object) -> Manifest:
     return replace(
         Manifest(
@@ -136,6 +167,7 @@ def manifest(tag: str = "tiny", **changes: object) -> Manifest:
             simulated=True,
             model="tiny",
             fee_tier=FEE,
+            rollout=rolled_out(tag),
             spans=[{"train_start_ns": 0, "train_end_ns": TS}],
             metrics={"brier": 0.25},
             versions={"onnx": onnx.__version__},
@@ -145,12 +177,13 @@ def manifest(tag: str = "tiny", **changes: object) -> Manifest:
 
 
 def bundle_folder(
-    root: Path, tag: str = "tiny", *, of: dict[str, object] | None = None, **graph_changes: float
-) -> Path:
-    """A release; ``of`` changes its manifest."""
+    root: Path, tag: str = "tiny", *, of: dict[str, object] | None = None, buckets: str | None = None,
+    **graph_changes: float,
+) -> Path:  # fmt: skip
+    """A release, rolled out in full; ``of`` changes its manifest."""
     return write_bundle(
         root / tag,
         onnx_bytes=graph(**graph_changes).SerializeToString(),
         manifest=manifest(tag, T=graph_changes.get("T", MODEL.T), **(of or {})),
-        buckets_csv="bucket,n\n",
+        buckets_csv=buckets_csv() if buckets is None else buckets,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,14 @@ import pytest
 
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
-from runtime.bundle import column_facts, load_bundle, set_current, write_bundle
+from runtime.buckets import BucketEdges
+from runtime.bundle import column_facts, load_bundle, write_bundle
 from runtime.manifest import manifest_from_json, manifest_to_json
 
-from .gate_builders import bundle_folder, graph, manifest
+from .gate_builders import buckets_csv, bundle_folder, graph, manifest
+
+ROLLOUT = {"stage": "scaled", "previous": None, "base": "tiny", "since_ns": 0}
+EDGES = {"ofi_z": None, "spread_bps": [0.5, 0.5], "depth": [1.0, 2.0], "n": 9}
 
 
 def edit(folder: Path, **changes: object) -> Path:
@@ -72,8 +77,12 @@ def test_a_bound_graph_that_leaves_nothing_answers_nan(tmp_path):
 
 
 def test_manifest_json_round_trip():
-    m = manifest(metrics={"brier": 0.2, "nested": {"n": [1, None]}})
+    edges = BucketEdges((math.nan, math.nan), (0.5, 0.5), (1.0, 2.0), 9)
+    m = manifest(metrics={"brier": 0.2, "nested": {"n": [1, None]}}, edges=edges)
     assert manifest_from_json(manifest_to_json(m), name="m") == m
+    assert json.loads(manifest_to_json(m))["edges"] == EDGES
+    assert json.loads(manifest_to_json(m))["rollout"] == ROLLOUT
+    assert manifest_from_json(manifest_to_json(manifest(rollout=None)), name="m").rollout is None
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "buckets.csv"])
@@ -119,8 +128,8 @@ def test_paths_cannot_leave_the_folder(tmp_path, name):
     ("changes", "says"),
     [
         ({"schema": 0}, "schema 0.*Train a new bundle"),
-        ({"schema": 1}, "schema 1.*Train a new bundle"),
-        ({"schema": 3}, "schema 3"),
+        ({"schema": 2}, "schema 2.*Train a new bundle"),
+        ({"schema": 4}, "schema 4"),
         ({"schema": ...}, "schema None"),
         ({"catalogue_hash": "0" * 64}, "another field catalogue"),
         ({"tag": ...}, "missing fields \\['tag'\\]"),
@@ -134,6 +143,19 @@ def test_paths_cannot_leave_the_folder(tmp_path, name):
         ({"payoff": {"target_R": 0.9}}, "unusable payoff"),
         ({"payoff": {"target_R": -0.2, "miss_R": -0.1}}, "unusable payoff"),
         ({"payoff": {"target_R": 0.9, "miss_R": "-1.1"}}, "unusable payoff"),
+        ({"rollout": ...}, "missing fields \\['rollout'\\]"),
+        ({"rollout": {}}, "unusable rollout"),
+        ({"rollout": ROLLOUT | {"stage": "full"}}, "unusable rollout"),
+        ({"rollout": ROLLOUT | {"since_ns": -1}}, "unusable rollout"),
+        ({"rollout": ROLLOUT | {"since_ns": True}}, "unusable rollout"),
+        ({"rollout": ROLLOUT | {"base": None}}, "unusable rollout"),
+        ({"rollout": ROLLOUT | {"base": "../x"}}, "the tag '../x'"),
+        ({"rollout": ROLLOUT | {"previous": "/etc"}}, "the tag '/etc'"),
+        ({"rollout": {"stage": "scaled"}}, "unusable rollout"),
+        ({"edges": {}}, "unusable edges"),
+        ({"edges": EDGES | {"depth": [2.0, 1.0]}}, "unusable edges"),
+        ({"edges": EDGES | {"depth": [1.0]}}, "unusable edges"),
+        ({"edges": EDGES | {"ofi_z": ["a", "b"]}}, "unusable edges"),
         ({"fee_tier": {"name": "x"}}, "unusable fee_tier"),
         ({"simulated": "no"}, "unusable simulated"),
         ({"tag": "../../etc"}, "the tag"),
@@ -165,7 +187,7 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
 )
 def test_a_graph_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, says):
     with pytest.raises(InputError, match=says):
-        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv="")
+        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv=buckets_csv())
     assert os.listdir(tmp_path) == []
 
 
@@ -184,14 +206,17 @@ def test_a_graph_that_does_not_fit_is_refused_before_anything_is_written(tmp_pat
 def test_a_graph_of_other_columns_or_another_order_is_refused(tmp_path, columns, says):
     model = graph(columns=columns).SerializeToString()
     with pytest.raises(InputError, match=says):
-        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv="")
+        write_bundle(tmp_path / "t", onnx_bytes=model, manifest=manifest("t"), buckets_csv=buckets_csv())
 
 
 def test_weights_in_another_file_are_refused(tmp_path):
     onnx.save(graph(), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     with pytest.raises(InputError, match="weights in another file"):
         write_bundle(
-            tmp_path / "t", onnx_bytes=(tmp_path / "m.onnx").read_bytes(), manifest=manifest("t"), buckets_csv=""
+            tmp_path / "t",
+            onnx_bytes=(tmp_path / "m.onnx").read_bytes(),
+            manifest=manifest("t"),
+            buckets_csv=buckets_csv(),
         )
 
 
@@ -202,48 +227,44 @@ def test_writing_replaces_the_same_tag_and_nothing_else(tmp_path):
     assert (folder / "model.onnx").read_bytes() != before
     assert sorted(os.listdir(tmp_path)) == ["tiny"]
     with pytest.raises(InputError, match="holds the bundle 'tiny', not 'other'"):
-        write_bundle(folder, onnx_bytes=graph().SerializeToString(), manifest=manifest("other"), buckets_csv="")
+        write_bundle(
+            folder, onnx_bytes=graph().SerializeToString(), manifest=manifest("other"), buckets_csv=buckets_csv()
+        )
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="no bundle"):
         write_bundle(
-            tmp_path / "mine", onnx_bytes=graph().SerializeToString(), manifest=manifest("mine"), buckets_csv=""
+            tmp_path / "mine",
+            onnx_bytes=graph().SerializeToString(),
+            manifest=manifest("mine"),
+            buckets_csv=buckets_csv(),
         )
+
+
+DAMAGED_BUCKETS = [
+    ("", "without the columns fee_tier"),
+    ("bucket,n\n", "without the columns fee_tier"),
+    (buckets_csv().replace("multiplier", "share"), "without the columns multiplier"),
+    (buckets_csv({"B/momentum/all/all/all/other": 1.5}), "line 2: multiplier '1.5'"),
+    (buckets_csv({"B/momentum/all/all/all/other": -0.1}), "multiplier '-0.1'"),
+    (buckets_csv({"B/momentum/all/all/all/other": math.nan}), "multiplier 'nan'"),
+    (buckets_csv().replace(",1.0\n", ",\n", 1), "multiplier ''"),
+    (buckets_csv({"B/momentum/all/all/all/night": 1.0}), "session 'night'"),
+    (buckets_csv({"B/scalping/all/all/all/other": 1.0}), "sig_type 'scalping'"),
+    (buckets_csv({"B/momentum/all/low/all/other": 1.0}), "some states are 'all'"),
+    (buckets_csv() + buckets_csv().splitlines()[1] + "\n", "for the second time"),
+    (buckets_csv()[:-20], "not as many fields"),
+    (buckets_csv() + "\x00\n", "no CSV|not as many fields"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), DAMAGED_BUCKETS)
+def test_damaged_buckets_are_refused_where_a_gate_goes_by_them(tmp_path, text, says):
+    with pytest.raises(InputError, match=says):
+        bundle_folder(tmp_path, buckets=text)
+    assert os.listdir(tmp_path) == []
+    assert load_bundle(bundle_folder(tmp_path, of={"rollout": None}, buckets=text)).buckets.shares == {}
 
 
 def test_not_finite_metrics_are_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         manifest_to_json(manifest(metrics={"ece": float("nan")}))
-
-
-@pytest.mark.parametrize("tag", ["", "current", "../x", "a/b", ".hidden", "a" * 101, "a\n"])
-def test_tags_name_a_folder_and_nothing_else(tmp_path, tag):
-    with pytest.raises(InputError, match="the tag"):
-        set_current(tmp_path, tag)
-
-
-def test_current_and_history(tmp_path):
-    bundle_folder(tmp_path, "one")
-    bundle_folder(tmp_path, "two")
-    set_current(tmp_path, "one")
-    link = set_current(tmp_path, "two", at_ns=5, why="better")
-    assert os.readlink(link) == "two"
-    assert load_bundle(link).manifest.tag == "two"
-    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [(x["tag"], x["previous"], x["at_ns"], x["why"]) for x in lines] == [
-        ("one", None, None, ""),
-        ("two", "one", 5, "better"),
-    ]
-    assert sorted(os.listdir(tmp_path)) == ["current", "history.jsonl", "one", "two"]
-
-
-def test_a_bad_release_leaves_the_old_one_serving(tmp_path):
-    bundle_folder(tmp_path, "good")
-    set_current(tmp_path, "good")
-    (bundle_folder(tmp_path, "bad") / "model.onnx").write_bytes(b"x")
-    with pytest.raises(InputError):
-        set_current(tmp_path, "bad")
-    bundle_folder(tmp_path, "named").rename(tmp_path / "renamed")
-    with pytest.raises(InputError, match="a folder named as its tag"):
-        set_current(tmp_path, "renamed")
-    assert load_bundle(tmp_path / "current").manifest.tag == "good"
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 1

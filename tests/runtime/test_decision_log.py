@@ -10,14 +10,14 @@ import pytest
 
 from feature_repo.errors import InputError
 from runtime import MetaFilter, Reason
-from runtime.bundle import load_bundle, set_current
+from runtime.bundle import load_bundle
 from runtime.decision_log import LoggedGate, SeenWindow, decision_id, find_decision, window_hash
 from runtime.explain import explain
 from runtime.guards import GUARDS, VERDICT
 from runtime.payoff import Payoff
 from runtime.serving import ServedFilter
 
-from .gate_builders import TS, bundle_folder, candidate, market_row, window
+from .gate_builders import TS, bundle_folder, candidate, market_row, serve, window
 from .test_gate import DENIALS
 
 
@@ -142,12 +142,12 @@ def test_another_model_under_the_old_name_is_not_asked(releases, held):
 
 def test_each_decision_names_the_release_that_made_it(releases, held):
     bundle_folder(releases, tag="two", bias=3.0)
-    set_current(releases, "one")
+    serve(releases, "one")
     seen = SeenWindow(held)
     served = ServedFilter(releases / "current", source=seen)
     with LoggedGate(served, seen, releases / "log") as gate:
         gate.allow(candidate(), TS)
-        set_current(releases, "two")
+        serve(releases, "two")
         served.refresh()
         gate.allow(candidate(side=-1), TS)
     names = [find_decision(releases / "log", decision_id(candidate(side=s), "B")).release for s in (1, -1)]

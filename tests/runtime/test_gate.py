@@ -302,6 +302,7 @@ def test_every_reason_is_reached_here():
         Reason.STORE_ERROR,
         Reason.MODEL_ERROR,
         Reason.P_BELOW_TAU,
+        Reason.NOT_ROLLED_OUT,  # test_roll_out.py
         Reason.SIZE_TOO_SMALL,
     }
     assert {r for r, *_ in DENIALS} | elsewhere == set(Reason)

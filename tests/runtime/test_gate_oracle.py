@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from feature_repo.constants import WINDOW_NS
 from feature_repo.instruments import SIMULATED_SYMBOL, FeeTier, instrument
 from runtime import Decision, MetaFilter, Reason
+from runtime.buckets import BucketEdges, read_buckets
 from runtime.bundle import Bundle, load_bundle, write_bundle
 from runtime.candidate import Entry, SigType, Tier
 from runtime.gate import GuardsOnly
@@ -22,10 +24,41 @@ from runtime.profiles import profile_of
 
 from ..oracles_gate import GateFacts, plain_decision
 from .fuzz import Damage
-from .gate_builders import FEE, LOT, TICK, TS, candidate, graph, manifest, market_row, window
+from .gate_builders import (
+    FEE,
+    LOT,
+    TICK,
+    TS,
+    buckets_csv,
+    candidate,
+    graph,
+    manifest,
+    market_row,
+    rolled_out,
+    window,
+)
 
 VIP = FeeTier("vip", 0.5, 2.5)
 OUTSIDE = {Reason.KILL_SWITCH, Reason.STORE_ERROR, Reason.INTERNAL_ERROR, Reason.MODEL_ERROR}
+
+
+PAIRS = ((-0.5, 1.0), (0.03, 0.05), (0.9e6, 1.2e6))
+EDGES = BucketEdges(*PAIRS, 9)
+PLAIN = {
+    f"{kind}/{'/'.join(states)}/{session}": m
+    for (kind, states, session), m in zip(
+        [
+            (kind, states, session)
+            for kind in ("momentum", "divergence", "liquidation", "reversion")  # no reclaim: not even its parent
+            for states in (("all",) * 3, ("low", "mid", "mid"), ("mid", "mid", "mid"), ("high", "mid", "high"))
+            for session in ("other", "handover")
+        ],
+        cycle((0.6, 0.0, 0.2, 1.0, 0.4, 0.8, 0.0, 0.6, 0.2)),
+        strict=False,
+    )
+}
+"""Buckets with a row of their own, and parents for the others."""
+SOME = read_buckets(buckets_csv({f"B/{b}": m for b, m in PLAIN.items()}), fee_tier=FEE.name, name="some")
 
 
 class Source:
@@ -107,7 +140,7 @@ def random_bundle(folder, seed: int) -> Bundle:
             folder / "tiny",
             onnx_bytes=model.SerializeToString(),
             manifest=manifest(),
-            buckets_csv="bucket,n\n",
+            buckets_csv=buckets_csv(),
         )
     )
 
@@ -138,18 +171,23 @@ def facts(gate: MetaFilter | GuardsOnly, profile: str, fee: FeeTier, bundle: Bun
 def arms(tmp_path_factory):
     bundle = random_bundle(tmp_path_factory.mktemp("releases"), seed=3)
     paid = replace(bundle, manifest=replace(bundle.manifest, payoff=Payoff(0.92, -0.33)))
+    staged = replace(bundle, manifest=replace(bundle.manifest, edges=EDGES), buckets=SOME)
+    small = replace(staged, manifest=replace(staged.manifest, rollout=rolled_out("tiny", "small_live")))
     known = instrument("simulated", SIMULATED_SYMBOL)
     assert (known.tick, known.lot) == (TICK, LOT)
     guards = GuardsOnly.on(known, "C", fee=FEE)
     guards.source = Source()
     tiny = MetaFilter(bundle, base_size=20.0, source=Source())
     priced = MetaFilter(paid, profile="C6", fee=VIP, source=Source())
+    stepped, fifth = (MetaFilter(b, source=Source()) for b in (staged, small))
     free = MetaFilter(paid, profile="A", fee=VIP, breakeven_guard=False, source=Source())
     return [
         (guards, facts(guards, "C", FEE)),
         (tiny, facts(tiny, "B", FEE, bundle)),
         (priced, facts(priced, "C6", VIP, paid)),
         (free, facts(free, "A", VIP, paid)),
+        (stepped, replace(facts(stepped, "B", FEE, bundle), edges=PAIRS, multipliers=PLAIN)),
+        (fifth, replace(facts(fifth, "B", FEE, bundle), edges=PAIRS, multipliers=PLAIN, cap=0.2)),
     ]
 
 

@@ -12,10 +12,10 @@ from feature_repo.constants import WINDOW_NS
 from feature_repo.instruments import SIMULATED_SYMBOL
 from feature_repo.market.simulator import simulate_tape
 from runtime import Reason
-from runtime.bundle import set_current
+from runtime.account_watch import Trade
 from runtime.decision_log import find_decision
 
-from .gate_builders import bundle_folder
+from .gate_builders import bundle_folder, serve
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "gating.md").read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ def test_the_bot_runs_as_it_stands(tmp_path, monkeypatch):
     code = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "def bot" in block)
     assert len(code[code.index("def bot") :].splitlines()) <= 20
     bundle_folder(tmp_path / "releases", tag="tiny", bias=3.0)
-    set_current(tmp_path / "releases", "tiny")
+    serve(tmp_path / "releases", "tiny")
     monkeypatch.chdir(tmp_path)
     events = simulate_tape(seed=5, hours=1.0).events
     cuts = np.flatnonzero(np.diff(events["local_ts"] // WINDOW_NS)) + 1
@@ -44,11 +44,11 @@ def test_the_bot_runs_as_it_stands(tmp_path, monkeypatch):
     exec(code, namespace)
     namespace["bot"](
         arriving(),
-        lambda candidate, size: placed.append((candidate, size)),
+        lambda candidate, size, record: placed.append((candidate, size, record(Trade(clock[0], 1.0, size)))),
         venue="simulated",
         symbol=SIMULATED_SYMBOL,
         clock_ns=lambda: clock[0],
     )
     assert placed
-    assert all(size > 0 for _, size in placed)
+    assert all(size > 0 and said is None for _, size, said in placed)
     assert find_decision(tmp_path / "decisions", "last").release == "tiny"

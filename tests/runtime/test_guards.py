@@ -157,6 +157,7 @@ def test_the_order_is_the_documented_one():
         Reason.EV,
         Reason.MODEL_ERROR,
         Reason.P_BELOW_TAU,
+        Reason.NOT_ROLLED_OUT,
         Reason.SIZE_TOO_SMALL,
     ]
 
@@ -215,16 +216,23 @@ def test_a_damaged_number_never_passes(name, value):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(p=0.8, floor=0.65, size=1500.0), Reason.ALLOW),
-        (Answer(p=NAN, floor=0.65, size=1500.0), Reason.MODEL_ERROR),
-        (Answer(p=1.0001, floor=0.65, size=1500.0), Reason.MODEL_ERROR),
-        (Answer(p=-0.1, floor=0.65, size=1500.0), Reason.MODEL_ERROR),
-        (Answer(p=INF, floor=0.65, size=1500.0), Reason.MODEL_ERROR),
-        (Answer(p=0.65, floor=0.65, size=1500.0), Reason.P_BELOW_TAU),
-        (Answer(p=0.8, floor=NAN, size=1500.0), Reason.P_BELOW_TAU),
-        (Answer(p=0.8, floor=0.65, size=0.0), Reason.SIZE_TOO_SMALL),
-        (Answer(p=0.8, floor=0.65, size=NAN), Reason.SIZE_TOO_SMALL),
-        (Answer(p=0.8, floor=0.65, size=INF), Reason.SIZE_TOO_SMALL),
+        (Answer(p=0.8, floor=0.65, multiplier=1.0, size=1500.0), Reason.ALLOW),
+        (Answer(p=NAN, floor=0.65, multiplier=1.0, size=1500.0), Reason.MODEL_ERROR),
+        (Answer(p=1.0001, floor=0.65, multiplier=1.0, size=1500.0), Reason.MODEL_ERROR),
+        (Answer(p=-0.1, floor=0.65, multiplier=1.0, size=1500.0), Reason.MODEL_ERROR),
+        (Answer(p=INF, floor=0.65, multiplier=1.0, size=1500.0), Reason.MODEL_ERROR),
+        (Answer(p=0.65, floor=0.65, multiplier=1.0, size=1500.0), Reason.P_BELOW_TAU),
+        (Answer(p=0.8, floor=NAN, multiplier=1.0, size=1500.0), Reason.P_BELOW_TAU),
+        (Answer(p=0.65, floor=0.65, multiplier=0.0, size=0.0), Reason.P_BELOW_TAU),
+        *(
+            (Answer(p=0.8, floor=0.65, multiplier=m, size=1500.0), Reason.NOT_ROLLED_OUT)
+            for m in (0.0, -0.2, 1.01, NAN, INF, -INF)
+        ),
+        (Answer(p=0.8, floor=0.65, multiplier=0.0, size=0.0), Reason.NOT_ROLLED_OUT),
+        (Answer(p=0.8, floor=0.65, multiplier=0.2, size=1500.0), Reason.ALLOW),
+        (Answer(p=0.8, floor=0.65, multiplier=1.0, size=0.0), Reason.SIZE_TOO_SMALL),
+        (Answer(p=0.8, floor=0.65, multiplier=1.0, size=NAN), Reason.SIZE_TOO_SMALL),
+        (Answer(p=0.8, floor=0.65, multiplier=1.0, size=INF), Reason.SIZE_TOO_SMALL),
     ],
 )
 def test_verdict(answer, reason):
@@ -232,5 +240,5 @@ def test_verdict(answer, reason):
 
 
 def test_without_a_model_only_the_size_is_judged():
-    assert judge(Answer(p=NAN, floor=NAN, size=10.0), asked=False) is Reason.ALLOW
-    assert judge(Answer(p=0.9, floor=0.1, size=0.0), asked=False) is Reason.SIZE_TOO_SMALL
+    assert judge(Answer(p=NAN, floor=NAN, multiplier=NAN, size=10.0), asked=False) is Reason.ALLOW
+    assert judge(Answer(p=0.9, floor=0.1, multiplier=1.0, size=0.0), asked=False) is Reason.SIZE_TOO_SMALL

@@ -10,10 +10,9 @@ import pytest
 
 from feature_repo.errors import InputError
 from runtime import Reason
-from runtime.bundle import set_current
 from runtime.serving import ServedFilter
 
-from .gate_builders import TS, bundle_folder, candidate, market_row, window
+from .gate_builders import TS, bundle_folder, candidate, market_row, serve, window
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def releases(tmp_path):
     """Two releases whose P differs; the first is current."""
     bundle_folder(tmp_path, tag="one", bias=2.0)
     bundle_folder(tmp_path, tag="two", bias=3.0)
-    set_current(tmp_path, "one")
+    serve(tmp_path, "one")
     return tmp_path
 
 
@@ -38,7 +37,7 @@ def test_a_new_release_is_taken_up_when_asked(releases):
     gate = ServedFilter(releases / "current")
     assert p_of(gate) == ONE
     assert gate.refresh() is False
-    set_current(releases, "two")
+    serve(releases, "two")
     assert p_of(gate) == ONE  # nothing happens behind a caller's back
     assert gate.refresh() is True
     assert (p_of(gate), gate.manifest.tag, gate.last_error) == (TWO, "two", None)
@@ -46,13 +45,13 @@ def test_a_new_release_is_taken_up_when_asked(releases):
 
 def test_and_by_itself_when_watched(releases):
     with ServedFilter(releases / "current", watch_s=0.01) as gate:
-        set_current(releases, "two")
+        serve(releases, "two")
         deadline = time.monotonic() + 20
         while gate.manifest.tag != "two":
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert p_of(gate) == TWO
-    set_current(releases, "one")
+    serve(releases, "one")
     assert gate._thread is not None
     assert not gate._thread.is_alive()
     assert p_of(gate) == TWO
@@ -86,14 +85,14 @@ def nowhere(releases):
 @pytest.mark.parametrize("spoil", [damaged, cut, gone, nowhere])
 def test_a_bad_one_leaves_the_old_one_serving(releases, spoil):
     gate = ServedFilter(releases / "current")
-    set_current(releases, "two")
+    serve(releases, "two")
     spoil(releases)
     assert gate.refresh() is False
     assert gate.last_error
     assert (p_of(gate), gate.manifest.tag) == (ONE, "one")
     (releases / "current").unlink(missing_ok=True)
     bundle_folder(releases, tag="three", bias=3.0)
-    set_current(releases, "three")
+    serve(releases, "three")
     assert gate.refresh() is True
     assert (p_of(gate), gate.last_error) == (TWO, None)
 
@@ -101,7 +100,7 @@ def test_a_bad_one_leaves_the_old_one_serving(releases, spoil):
 def test_one_for_other_windows_is_not_taken_up(releases):
     gate = ServedFilter(releases / "current")
     bundle_folder(releases, tag="short", T=32)
-    set_current(releases, "short")
+    serve(releases, "short")
     assert gate.refresh() is False
     assert "the release 'short' for" in gate.last_error
     assert "windows [32, 24]" in gate.last_error
@@ -110,7 +109,7 @@ def test_one_for_other_windows_is_not_taken_up(releases):
 
 def test_a_bad_one_is_tried_once(releases, monkeypatch):
     gate = ServedFilter(releases / "current")
-    set_current(releases, "two")
+    serve(releases, "two")
     damaged(releases)
     tried = []
     monkeypatch.setattr("runtime.serving.MetaFilter.load", lambda *a, **kw: tried.append(a) or gate.gate)
@@ -127,7 +126,7 @@ def test_every_decision_is_made_by_one_release(releases):
         def swap():
             while not stop.is_set():
                 for tag in ("two", "one"):
-                    set_current(releases, tag)
+                    serve(releases, tag)
 
         thread = threading.Thread(target=swap)
         thread.start()

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +24,30 @@ from torch import Tensor, nn
 from feature_repo.paths import atomic_path
 
 from .baseline import fit_logistic, flatten
-from .lit import OptimConfig, fit_net
+from .lit import TORCH_STATE, OptimConfig, fit_net
 from .members import NetConfig, make_net
 from .nets.linear import Linear, LinearConfig
 from .normalise import Scale
 from .predict import predict_logit
 
-__all__ = ["Fitted", "Job", "run_jobs", "workers_for"]
+__all__ = ["Fitted", "Job", "Spread", "fits_through", "run_jobs", "workers_for"]
 
 _ALONE = 6_000
 """Rows of all fits together below which a second process costs more than it brings: it starts in four seconds."""
+
+Spread = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], tuple[Any, ...]], Iterable[Any]]
+"""Calls a function once for each tuple of arguments, followed by those that all calls share; results in that order."""
+_SPREAD: ContextVar[Spread | None] = ContextVar("spread", default=None)
+
+
+@contextmanager
+def fits_through(spread: Spread) -> Iterator[None]:
+    """Inside, fits are made by ``spread``, such as a cluster, where there are enough of them, with the same results."""
+    before = _SPREAD.set(spread)
+    try:
+        yield
+    finally:
+        _SPREAD.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,8 @@ class Fitted:
 
     def net(self, config: NetConfig, epoch: int) -> nn.Module:
         """The net as it was after that many epochs, in eval mode, without gradients."""
-        net = make_net(config)
+        with TORCH_STATE:  # its first weights are drawn
+            net = make_net(config)
         net.load_state_dict(self.states[epoch - 1])
         return net.eval().requires_grad_(False)
 
@@ -95,7 +113,8 @@ def run_jobs(
     Parameters
     ----------
     x : float32 [N, T, C], not normalised; y : 0/1 [N]; weight : float [N], uniqueness
-    workers : processes at a time; None: one a CPU, or this one alone where there is little to do or a GPU
+    workers : processes at a time; None: one a CPU, or this one alone where there is little to do or a GPU. Inside
+        :func:`fits_through` only None says something: that little is done here
     folder : finished fits and the state of running ones are kept there, and a fit that is there is not made again
     progress : gets the fraction done
     """
@@ -107,19 +126,25 @@ def run_jobs(
         folder.mkdir(parents=True, exist_ok=True)
     places = [None if key is None else folder / key for key in keys]
     out: list[Fitted] = []
-    if (sizes.sum() < _ALONE and workers is None) or workers_for(workers, optim) == 1:
+    spread = _SPREAD.get()
+    few = sizes.sum() < _ALONE and workers is None
+    if few or (spread is None and workers_for(workers, optim) == 1):
         for job, place, share in zip(jobs, places, shares, strict=True):
 
             def inside(fraction: float, begun: float = done, share: float = share) -> None:
                 tell(begun + share * fraction)
 
-            out.append(_once(job, x, y, weight, optim, place, inside))
+            out.append(_once(job, place, x, y, weight, optim, inside))
             done += share
             tell(done)
         return out
-    # Not multiprocessing's own pool: that runs the caller's script again in each process.
-    pool = Parallel(n_jobs=workers_for(workers, optim), return_as="generator")
-    made = pool(delayed(_once)(job, x, y, weight, optim, place) for job, place in zip(jobs, places, strict=True))
+    own, shared = list(zip(jobs, places, strict=True)), (x, y, weight, optim)
+    if spread is not None:
+        made = spread(_once, own, shared)
+    else:
+        # Not multiprocessing's own pool: that runs the caller's script again in each process.
+        pool = Parallel(n_jobs=workers_for(workers, optim), return_as="generator")
+        made = pool(delayed(_once)(*mine, *shared) for mine in own)
     for fitted, share in zip(made, shares, strict=True):
         out.append(fitted)
         done += share
@@ -135,11 +160,11 @@ def workers_for(asked: int | None, optim: OptimConfig) -> int:
 
 def _once(
     job: Job,
+    place: Path | None,
     x: np.ndarray,
     y: np.ndarray,
     weight: np.ndarray,
     optim: OptimConfig,
-    place: Path | None,
     progress: Callable[[float], None] | None = None,
 ) -> Fitted:
     """The fit that lies at ``place``, or else a fit, left there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,20 @@ from .losses import loss_of
 from .splits import EMBARGO_NS, GAP_NS
 from .watch import Watch
 
-__all__ = ["BinaryLit", "FitResult", "OptimConfig", "class_weights", "epochs_for", "fit_net", "hide_channels"]
+__all__ = [
+    "TORCH_STATE",
+    "BinaryLit",
+    "FitResult",
+    "OptimConfig",
+    "class_weights",
+    "epochs_for",
+    "fit_net",
+    "hide_channels",
+]
+
+TORCH_STATE = threading.RLock()
+"""Held by whoever draws from torch's generator: it is the process's, and a fit must not depend on what else runs there.
+Threads meet where a worker of a cluster has several of them, or where symbols are trained side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +209,7 @@ def fit_net(
     checkpoint : written now and then, and gone on from where it is there
     """
     timer = Timer(duration=timedelta(seconds=max_seconds), interval="epoch")
-    with isolate_rng(), _threads(optim.threads), _silence():
+    with TORCH_STATE, isolate_rng(), _threads(optim.threads), _silence():
         L.seed_everything(seed, verbose=False)
         lit = BinaryLit(make_net(), optim)
         batches = Batches(_tensors(x, y, weight), optim.batch, seed)

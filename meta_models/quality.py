@@ -6,39 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.quality import brier, brier_parts, ece_debiased, reliability_bins
+from runtime.quality import auc_pr, brier, brier_parts, ece_debiased, log_loss, reliability_bins
 
 __all__ = ["auc_pr", "log_loss", "quality"]
-
-_P_FLOOR = 1e-7
-
-
-def auc_pr(p: np.ndarray, y: np.ndarray) -> float:
-    """Average precision: the step sum of precision over recall; ties share one step.
-
-    Parameters
-    ----------
-    p : float [N]
-    y : 0/1 [N]
-
-    Returns
-    -------
-    float in (0, 1], NaN without a positive; knowing nothing gives the base rate
-    """
-    p, y = np.asarray(p, float), np.asarray(y, float)
-    if not y.any():
-        return float("nan")
-    order = np.argsort(-p, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))  # a threshold can only lie between unequal values
-    hits = np.cumsum(y[order])[last]
-    precision, recall = hits / (last + 1), hits / hits[-1]
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
-
-
-def log_loss(p: np.ndarray, y: np.ndarray) -> float:
-    """Mean negative log likelihood in nats; p is kept 1e-7 away from 0 and 1. NaN without rows."""
-    p, y = np.clip(np.asarray(p, float), _P_FLOOR, 1 - _P_FLOOR), np.asarray(y, float)
-    return float(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean()) if len(p) else float("nan")
 
 
 def quality(p: np.ndarray, y: np.ndarray) -> dict[str, Any]:

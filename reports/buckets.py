@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from feature_repo.constants import JUDGE
+from runtime.buckets import BucketEdges
 from runtime.candidate import SigType
 from runtime.metrics import ir_trade
+from runtime.rollout import STEP, STEP_TRADES
 
 from .arm_stats import candidate_net
 from .records import FACTS_DTYPE, ArmInput
@@ -22,18 +24,6 @@ __all__ = ["BucketEdges", "BucketRow", "bucket_rows", "buckets_csv", "fit_edges"
 
 _TERCILES = ("low", "mid", "high")
 _STATES = ("ofi_z", "spread_bps", "depth")
-STEP = 0.2
-STEP_TRADES = 100
-
-
-@dataclass(frozen=True)
-class BucketEdges:
-    """Inner tercile edges of each state, fitted on training data only; NaN edges put nothing into a bucket."""
-
-    ofi_z: tuple[float, float]
-    spread_bps: tuple[float, float]
-    depth: tuple[float, float]
-    n: int
 
 
 @dataclass(frozen=True)

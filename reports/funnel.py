@@ -11,7 +11,16 @@ from runtime.decision import Reason
 
 from .records import EXITS, REASONS, ArmInput
 
-__all__ = ["STAGES", "FunnelRow", "Rejection", "funnel", "reason_counts", "reason_rates", "rejection"]
+__all__ = [
+    "STAGES",
+    "FunnelRow",
+    "Rejection",
+    "funnel",
+    "reason_counts",
+    "reason_rates",
+    "rejection",
+    "rejection_stages",
+]
 
 STAGES = ("candidates", "in_tier", "data", "liquidity", "signal", "slippage", "ev", "p", "filled")
 """Survivors, in the order of the gate. ``data``: window there, fresh and finite; ``signal``: reclaim complete and
@@ -134,11 +143,21 @@ def rejection(arm: ArmInput) -> Rejection:
     if arm.reason_na or arm.decisions is None:
         return Rejection(0, 0, 0, 0)
     mine = arm.in_tier
-    reason = arm.decisions["reason"]
-    passed = mine & (_STAGE_OF_REASON[reason] > STAGES.index("liquidity"))
+    passed, judged = rejection_stages(arm.decisions["reason"])
+    passed &= mine
     return Rejection(
-        int((passed & _JUDGED[reason]).sum()),
+        int((passed & judged).sum()),
         int(passed.sum()),
         int((mine & ~arm.decisions["allow"]).sum()),
         int(mine.sum()),
     )
+
+
+def rejection_stages(reason: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the rejection KPI counts, of reasons as positions in ``REASONS``, int [N].
+
+    Returns
+    -------
+    bool [N] each: past the liquidity checks, and denied by slippage, EV or P
+    """
+    return _STAGE_OF_REASON[reason] > STAGES.index("liquidity"), _JUDGED[reason]

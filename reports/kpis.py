@@ -10,26 +10,15 @@ from typing import Literal
 import numpy as np
 
 from feature_repo.constants import JUDGE
-from runtime.candidate import SigType
 
 from .arm_stats import ExitStats
-from .calibration_report import MIN_CALIBRATION, CalibrationReport
+from .calibration_report import CalibrationReport
 from .funnel import Rejection
+from .kpi_limits import MIN_JUDGED, KpiLimit, kpi_limits
 from .overfitting import Overfitting
 from .statistics import deflated_sharpe
 
-__all__ = ["MIN_JUDGED", "REJECTION_BANDS", "Kpi", "KpiContext", "kpi_text", "kpis"]
-
-MIN_JUDGED = JUDGE.bucket_min_trades
-"""Trades (or decisions) below which a rate or a ratio is shown but not judged."""
-REJECTION_BANDS = {"A": (0.70, 0.90), "B": (0.50, 0.70), "C": (0.40, 0.60)}
-
-DSR_MIN = 0.95
-PBO_MAX = 0.2
-WIN_RATE_MIN = {SigType.DIVERGENCE: 0.30, SigType.MOMENTUM: 0.45}
-PAYOFF_MIN = 1.2
-COST_SHARE_MAX = 0.40
-HANDOVER_MIN = 0.60
+__all__ = ["MIN_JUDGED", "Kpi", "KpiContext", "Status", "kpi_text", "kpis"]
 
 Status = Literal["PASS", "FAIL", "N/A"]
 
@@ -93,9 +82,9 @@ def _judge(ok: bool, value: float, n: int, least: int) -> tuple[Status, str]:
     return ("PASS" if ok else "FAIL"), ""
 
 
-def _kpi(key: str, title: str, ok: bool, value: float, threshold: str, n: int, least: int = MIN_JUDGED) -> Kpi:
-    status, note = _judge(ok, value, n, least)
-    return Kpi(key, title, status, float(value), threshold, n, note)
+def _kpi(key: str, limit: KpiLimit, value: float, n: int) -> Kpi:
+    status, note = _judge(limit.holds(value), value, n, limit.least)
+    return Kpi(key, limit.title, status, float(value), limit.text, n, note)
 
 
 def kpis(
@@ -112,108 +101,54 @@ def kpis(
     ----------
     latency : ``latency_stats`` of this profile and model; empty where nothing was timed
     """
-    n = stats.trades
-    out = [
-        _kpi("trades", "shadow trades", n >= JUDGE.min_trades, float(n), f">= {JUDGE.min_trades}", n, 0),
-        _kpi("ir_trade", "after-cost IR a trade", stats.ir_trade.value >= 0, stats.ir_trade.value, ">= 0", n),
-        _kpi(
-            "ir_stressed",
-            f"IR a trade at costs x {JUDGE.cost_stress:g}",
-            stats.ir_stressed.value >= 0,
-            stats.ir_stressed.value,
-            ">= 0",
-            n,
-        ),
-        _kpi(
-            "ir_day",
-            "IR of days, annualised",
-            stats.ir_day.value >= 0,
-            stats.ir_day.value,
-            ">= 0",
-            stats.days,
-            JUDGE.min_days,
-        ),
-    ]
-    for t in stats.by_type:
-        sig = SigType[t.sig_type.upper()]
-        if sig in WIN_RATE_MIN:
-            least = WIN_RATE_MIN[sig]
-            title = f"win rate, {t.sig_type}"
-            ok = t.win_rate >= least
-            out.append(_kpi(f"win_rate_{t.sig_type}", title, ok, t.win_rate, f">= {least:.0%}", t.trades))
-        if sig is SigType.MOMENTUM:
-            out.append(
-                _kpi(
-                    "payoff_momentum", "payoff, momentum", t.payoff > PAYOFF_MIN, t.payoff, f"> {PAYOFF_MIN}", t.trades
-                )
-            )
-    band = REJECTION_BANDS[profile[:1]]
-    out += [
-        _kpi(
-            "cost_share",
-            "cost / expected reward",
-            stats.cost_share <= COST_SHARE_MAX,
-            stats.cost_share,
-            f"<= {COST_SHARE_MAX:.0%}",
-            n,
-        ),
-        _kpi(
-            "rejection",
-            "rejected by slippage, EV or P",
-            band[0] <= rejected.rate <= band[1],
-            rejected.rate,
-            f"{band[0]:.0%} to {band[1]:.0%}",
-            rejected.passed_liquidity,
-        ),
-        _kpi(
-            "handover",
-            "divergence trades in hand-over windows",
-            stats.handover_share >= HANDOVER_MIN,
-            stats.handover_share,
-            f">= {HANDOVER_MIN:.0%}",
-            stats.divergence_trades,
-        ),
-        _latency_kpi(latency),
-        _ece_kpi(model, context.calibration),
-        _dsr_kpi(stats, context),
-        _pbo_kpi(context.pbo),
-    ]
-    return tuple(out)
-
-
-def _latency_kpi(latency: Mapping[str, Mapping]) -> Kpi:
-    title, threshold = "end-to-end latency P95", "<= 15 / 30 / 50 ms by type"
-    n = sum(int(row["n"]) for row in latency.values())
-    if not latency:
-        return Kpi(
-            "e2e_p95",
-            title,
-            "N/A",
-            float("nan"),
-            threshold,
-            0,
-            "no end-to-end latency was measured for this arm",
-            measured=True,
-        )
-    name, worst = max(latency.items(), key=lambda item: item[1]["p95_ms"] / item[1]["budget_ms"])
-    ok = worst["p95_ms"] <= worst["budget_ms"]
-    status, why = _judge(ok, worst["p95_ms"], n, MIN_JUDGED)
-    note = why or f"{name}, budget {worst['budget_ms']:g} ms; event to decision"
-    return Kpi("e2e_p95", title, status, float(worst["p95_ms"]), threshold, n, note, measured=True)
-
-
-def _ece_kpi(model: bool, calibration: CalibrationReport) -> Kpi:
-    title, threshold = "calibration error (debiased)", f"<= {JUDGE.ece_max}"
-    if not model:
-        return Kpi("ece", title, "N/A", float("nan"), threshold, 0, "no model in this arm")
-    if calibration.reason_na:
-        return Kpi("ece", title, "N/A", float("nan"), threshold, 0, calibration.reason_na)
-    return _kpi(
-        "ece", title, calibration.ece <= JUDGE.ece_max, calibration.ece, threshold, calibration.n, MIN_CALIBRATION
+    limits, n = kpi_limits(profile), stats.trades
+    of = {t.sig_type: t for t in stats.by_type}
+    momentum, divergence = of["momentum"], of["divergence"]
+    plain = {
+        "trades": (n, n),
+        "ir_trade": (stats.ir_trade.value, n),
+        "ir_stressed": (stats.ir_stressed.value, n),
+        "ir_day": (stats.ir_day.value, stats.days),
+        "win_rate_momentum": (momentum.win_rate, momentum.trades),
+        "payoff_momentum": (momentum.payoff, momentum.trades),
+        "win_rate_divergence": (divergence.win_rate, divergence.trades),
+        "cost_share": (stats.cost_share, n),
+        "rejection": (rejected.rate, rejected.passed_liquidity),
+        "handover": (stats.handover_share, stats.divergence_trades),
+    }
+    return (
+        *(_kpi(key, limits[key], *of_key) for key, of_key in plain.items()),
+        _latency_kpi(limits["e2e_p95"], latency),
+        _ece_kpi(limits["ece"], model, context.calibration),
+        _dsr_kpi(limits["dsr"], stats, context),
+        _pbo_kpi(limits["pbo"], context.pbo),
     )
 
 
-def _dsr_kpi(stats: ExitStats, context: KpiContext) -> Kpi:
+def _na(key: str, limit: KpiLimit, why: str, n: int = 0, *, measured: bool = False) -> Kpi:
+    return Kpi(key, limit.title, "N/A", float("nan"), limit.text, n, why, measured)
+
+
+def _latency_kpi(limit: KpiLimit, latency: Mapping[str, Mapping]) -> Kpi:
+    if not latency:
+        return _na("e2e_p95", limit, "no end-to-end latency was measured for this arm", measured=True)
+    n = sum(int(row["n"]) for row in latency.values())
+    name, worst = max(latency.items(), key=lambda item: item[1]["p95_ms"] / item[1]["budget_ms"])
+    ok = worst["p95_ms"] <= worst["budget_ms"]
+    status, why = _judge(ok, worst["p95_ms"], n, limit.least)
+    note = why or f"{name}, budget {worst['budget_ms']:g} ms; event to decision"
+    return Kpi("e2e_p95", limit.title, status, float(worst["p95_ms"]), limit.text, n, note, measured=True)
+
+
+def _ece_kpi(limit: KpiLimit, model: bool, calibration: CalibrationReport) -> Kpi:
+    if not model:
+        return _na("ece", limit, "no model in this arm")
+    if calibration.reason_na:
+        return _na("ece", limit, calibration.reason_na)
+    return _kpi("ece", limit, calibration.ece, calibration.n)
+
+
+def _dsr_kpi(limit: KpiLimit, stats: ExitStats, context: KpiContext) -> Kpi:
     known = np.array([s for s in context.trial_sharpes if math.isfinite(s)])
     tried = max(context.n_trials, len(known), 1)
     variance = float(known.var(ddof=1)) if len(known) > 1 else 0.0
@@ -228,15 +163,15 @@ def _dsr_kpi(stats: ExitStats, context: KpiContext) -> Kpi:
             skew=float((z**3).mean()),
             kurtosis=float((z**4).mean()),
         ).value
-    kpi = _kpi("dsr", "deflated Sharpe ratio", value >= DSR_MIN, value, f">= {DSR_MIN}", stats.trades)
+    kpi = _kpi("dsr", limit, value, stats.trades)
     return Kpi(**{**kpi.__dict__, "note": kpi.note or f"{tried} trials counted"})
 
 
-def _pbo_kpi(pbo: Overfitting | None) -> Kpi:
-    title, threshold = "probability of backtest overfitting", f"<= {PBO_MAX}"
+def _pbo_kpi(limit: KpiLimit, pbo: Overfitting | None) -> Kpi:
     if pbo is None:
-        return Kpi("pbo", title, "N/A", float("nan"), threshold, 0, "not computed")
+        return _na("pbo", limit, "not computed")
     if pbo.reason_na:
-        return Kpi("pbo", title, "N/A", float("nan"), threshold, pbo.n_blocks, pbo.reason_na)
+        return _na("pbo", limit, pbo.reason_na, pbo.n_blocks)
     note = f"{pbo.n_strategies} strategies of this fee tier, {pbo.n_blocks} blocks of {JUDGE.block_s // 60} min"
-    return Kpi("pbo", title, "PASS" if pbo.value <= PBO_MAX else "FAIL", pbo.value, threshold, pbo.n_blocks, note)
+    status: Status = "PASS" if limit.holds(pbo.value) else "FAIL"
+    return Kpi("pbo", limit.title, status, pbo.value, limit.text, pbo.n_blocks, note)

@@ -11,11 +11,11 @@ CSS = """
  --open:#f2c062;--link:#8ab8f0}}
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;color:var(--ink);
- background:var(--ground);margin:0 auto;max-width:1320px;padding:24px}
+ background:var(--ground);margin:0 auto;max-width:1320px;padding:24px;overflow-wrap:break-word}
 h1{font-size:24px;margin:0 0 4px}
 h2{font-size:18px;margin:40px 0 8px;border-bottom:1px solid var(--line);padding-bottom:4px}
 p.sub,p.note,p.why{color:var(--soft);margin:4px 0} p.note{font-size:13px} p.why{max-width:80ch}
-a{color:var(--link)} nav{margin:12px 0;display:flex;flex-wrap:wrap;gap:4px 16px;font-size:14px}
+a{color:var(--link)} td a{white-space:nowrap} nav{margin:12px 0;display:flex;flex-wrap:wrap;gap:4px 16px;font-size:14px}
 .banner{background:#ffe08a;color:#1f2933;border:1px solid #d9a400;padding:10px 14px;font-weight:700;text-align:center;
  margin:0 0 20px}
 .verdict{border-left:6px solid var(--bad);background:var(--bad-ground);padding:10px 16px;margin:16px 0}
@@ -31,12 +31,15 @@ th:first-child,td:first-child{position:sticky;left:0;background:var(--ground);wh
 th:first-child{background:var(--band)} tr.head td:first-child{background:var(--head)}
 .n{text-align:right;white-space:nowrap} tr.na td{color:var(--faint)}
 tr.head td{background:var(--head);font-weight:600}
-td.PASS{color:var(--good);font-weight:600} td.FAIL{color:var(--bad);font-weight:600}
-td.NA{color:var(--open);font-weight:600}
+td.PASS,td.OK{color:var(--good);font-weight:600} td.FAIL,td.ALERT{color:var(--bad);font-weight:600}
+td.NA,td.WARN{color:var(--open);font-weight:600} td.PASS,td.OK,td.FAIL,td.ALERT,td.NA,td.WARN{white-space:nowrap}
 figure{margin:14px 0;background:#fff;border:1px solid var(--line);padding:8px;overflow-x:auto;border-radius:4px}
 img{display:block;max-width:100%;margin:0 auto}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0}
 dt{color:var(--soft)} dd{margin:0;overflow-wrap:anywhere}
 @media (max-width:640px){body{padding:12px;font-size:14px} dl{grid-template-columns:1fr} dd{margin:0 0 6px}
- td:not(.n){min-width:11ch} img{max-width:none;width:760px}}
+ table{font-size:12px} th,td{padding:3px 5px} td:last-child:not(.n){min-width:20ch}
+ th:first-child,td:first-child{white-space:normal;min-width:9ch;max-width:34vw;
+ overflow-wrap:break-word}
+ img{max-width:none;width:760px}}
 """

@@ -12,10 +12,11 @@ from .kpis import Kpi, kpi_text
 from .records import EXITS, JUDGED_EXIT, ArmInput, RunFacts
 from .statistics import PairedDifference
 
-__all__ = ["BIG_TICK_TIMEOUTS", "Headline", "Verdict", "big_tick_note", "timeout_share", "verdict"]
+__all__ = ["BIG_TICK_TIMEOUTS", "SIMULATED_REASON", "Headline", "Verdict", "big_tick_note", "timeout_share", "verdict"]
 
 BIG_TICK_TIMEOUTS = 0.90
 """Share of time-outs among resolved labels from which the barriers measure the clock, not the market."""
+SIMULATED_REASON = "The data is simulated with a planted edge: it says nothing about a real market."
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def verdict(facts: RunFacts, headlines: Sequence[Headline], unbeaten: str = "") 
     """
     reasons: list[str] = [unbeaten] if unbeaten else []
     if facts.simulated:
-        reasons.append("The data is simulated with a planted edge: it says nothing about a real market.")
+        reasons.append(SIMULATED_REASON)
     if facts.fee_tier_given is None:
         reasons.append("No fee tier was named: a GO holds for one tier, the reader's own.")
     if tick := big_tick_note(facts):

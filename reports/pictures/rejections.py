@@ -28,6 +28,7 @@ _COLOUR = {
     Reason.EV: "#d55e00",
     Reason.MODEL_ERROR: "#1f2933",
     Reason.P_BELOW_TAU: "#009e73",
+    Reason.NOT_ROLLED_OUT: "#44aa99",
     Reason.SIZE_TOO_SMALL: "#88ccaa",
 }
 _DARK = (Reason.DEPTH, Reason.REWARD_UNKNOWN, Reason.EV, Reason.MODEL_ERROR, Reason.P_BELOW_TAU)

@@ -1,6 +1,6 @@
 """The report's tables as text cells, once, for the terminal and for the page."""
 
-from .cell import Table, arm_key, arm_name, find_arm, interval_text, number
+from .cell import Table, arm_key, arm_name, cut, find_arm, interval_text, number
 from .costs import cost_table
 from .ensemble import ensemble_table
 from .flow import funnel_table, funnel_totals, reason_rate_table, reason_table
@@ -22,6 +22,7 @@ __all__ = [
     "arm_key",
     "arm_name",
     "cost_table",
+    "cut",
     "decomposition_table",
     "ensemble_table",
     "find_arm",

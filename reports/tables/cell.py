@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["DASH", "Table", "arm_key", "arm_name", "find_arm", "interval_text", "number"]
+__all__ = ["DASH", "Table", "arm_key", "arm_name", "cut", "find_arm", "interval_text", "number"]
 
 DASH = "-"
 
@@ -47,3 +47,9 @@ def find_arm(rows: Sequence[Mapping], key: Mapping, **more: object) -> Mapping |
     """The row of the arm, None where there is none."""
     wanted = {**arm_key(key), **more}
     return next((r for r in rows if all(r[k] == v for k, v in wanted.items())), None)
+
+
+def cut(text: object, most: int = 300) -> str:
+    """Text that others wrote, at most so long, in one line."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[: most - 4] + " ..."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from reports.kpis import PBO_MAX, kpi_text
+from reports.kpi_limits import PBO_MAX
+from reports.kpis import kpi_text
 from reports.records import EXITS, JUDGED_EXIT
 
 from .cell import DASH, Table, arm_key, arm_name, find_arm, number

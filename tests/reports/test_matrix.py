@@ -131,7 +131,7 @@ def test_same_input_same_bytes_outside_the_measured_section(full, tmp_path):
     a, b = copy.deepcopy(full.metrics), copy.deepcopy(again.metrics)
     assert a.pop("measured") != b.pop("measured")
     assert json.dumps(a) == json.dumps(b)
-    one, two = write_reports(full, tmp_path / "1"), write_reports(_build(), tmp_path / "2")
+    one, two = (write_reports(r, tmp_path / k, releases=tmp_path) for k, r in (("1", full), ("2", _build())))
     for name in one:
         assert one[name].read_bytes() == two[name].read_bytes(), name
 
@@ -225,7 +225,7 @@ def test_terminal_names_every_arm_whatever_the_width(full, width):
 @pytest.mark.parametrize("which", ["full", "without_model", "empty"])
 def test_files(which, request, tmp_path):
     report = request.getfixturevalue(which)
-    files = write_reports(report, tmp_path / "out")
+    files = write_reports(report, tmp_path / "out", releases=tmp_path / "releases")
     pictures = ("bucket_ir", "calibration", "equity", "folds", "importance", "latency", "rejections", "sensitivity")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "buckets.csv", "index.html", "metrics.json", *(f"{name}.png" for name in pictures),
@@ -263,10 +263,10 @@ def test_simulated_pictures_differ_from_real_ones(full, tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(empty, tmp_path, monkeypatch):
-    files = write_reports(empty, tmp_path)
+    files = write_reports(empty, tmp_path, releases=tmp_path)
     before = files["page"].read_bytes()
     monkeypatch.setattr(page, "_verdict", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        write_reports(empty, tmp_path)
+        write_reports(empty, tmp_path, releases=tmp_path)
     assert files["page"].read_bytes() == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

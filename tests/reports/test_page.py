@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 
-from reports.page import page_html, write_page
+from reports.page import page_html
+from reports.page_parts import table_html
+from reports.tables import Table
 from tests.reports import make_metrics, make_training
+from tests.reports.read_html import Reader
 
 SECTIONS = [
-    "Matrix", "Equity", "Model against no model", "Folds", "Members and baselines", "Calibration and ensemble",
-    "What the model looks at", "Leak checks", "Is it luck?", "Fee tiers", "Costs", "Stress", "Sensitivity",
-    "Funnel and rejections", "By signal", "KPIs", "Buckets", "Run", "Measured here, not reproducible",
+    "KPIs", "Matrix", "Equity", "Calibration and ensemble", "Buckets", "Funnel and rejections", "Latency",
+    "Model against no model", "Fee tiers", "Is it luck?", "Folds", "Members and baselines", "What the model looks at",
+    "Leak checks", "Costs", "Stress", "Sensitivity", "By signal", "Run",
 ]  # fmt: skip
 PICTURES = {
     name: name.encode()
@@ -24,32 +26,9 @@ PICTURES = {
 HOSTILE = '<script>alert("x")</script><img src=http://evil/x onerror=alert(1)>'
 
 
-class _Reader(HTMLParser):
-    """What a browser would see: elements, their attributes, headings, and whether tags are closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.heads, self.text = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-        if self.open and self.open[-1] == "h2":
-            self.heads.append(data)
-
-
 @pytest.fixture(scope="module")
 def full():
-    return _Reader(page_html(make_metrics.metrics(), PICTURES))
+    return Reader(page_html(make_metrics.metrics(), PICTURES))
 
 
 def test_sections_in_their_order_each_with_a_link_that_leads_there(full):
@@ -66,7 +45,7 @@ def test_every_picture_is_in_the_page_with_a_text_for_those_who_do_not_see_it(fu
     assert len(images) == len(PICTURES)
     assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in images)
     assert len({a["src"] for a in images}) == len(PICTURES)
-    assert not [a for tag, a in _Reader(page_html(make_metrics.metrics(), {})).elements if tag == "img"]
+    assert not [a for tag, a in Reader(page_html(make_metrics.metrics(), {})).elements if tag == "img"]
 
 
 def test_nothing_is_loaded_and_nothing_runs(full):
@@ -75,6 +54,8 @@ def test_nothing_is_loaded_and_nothing_runs(full):
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href"):
             assert attributes.get(name, "#").startswith(("#", "data:"))
+    policy = next(a["content"] for tag, a in full.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline';")
     style = page_html(make_metrics.metrics(), PICTURES).split("<style>")[1].split("</style>")[0]
     assert not re.search(r"@import|url\(|https?:", style)
 
@@ -133,12 +114,12 @@ def test_text_of_others_is_escaped_wherever_it_stands():
     text = page_html(metrics, {})
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 20
-    assert not [tag for tag, _ in _Reader(text).elements if tag in ("script", "img")]
+    assert not [tag for tag, _ in Reader(text).elements if tag in ("script", "img")]
 
 
 @pytest.mark.parametrize("make", [make_metrics.without_new_sections, make_metrics.nothing_was_run])
 def test_what_was_not_computed_is_said(make):
-    read = _Reader(page_html(make(), {}))
+    read = Reader(page_html(make(), {}))
     text = " ".join(read.text)
     assert read.heads == SECTIONS
     for sentence in ("the fee tiers were not computed", "sensitivity was not computed", "no end-to-end latency",
@@ -170,7 +151,23 @@ def test_wide_tables_scroll_inside_themselves(full):
     assert ("meta", {"name": "viewport", "content": "width=device-width,initial-scale=1"}) in full.elements
 
 
-def test_the_same_report_gives_the_same_page(tmp_path):
-    one = write_page(make_metrics.metrics(), PICTURES, tmp_path / "a.html")
-    two = write_page(make_metrics.metrics(), PICTURES, tmp_path / "b.html")
-    assert one.read_bytes() == two.read_bytes()
+def test_what_lies_beside_stands_between_the_first_sections_and_the_details():
+    beside = [("Drift", "Why.", "<p>one</p>"), ("Releases", "Why.", "", "<p>two</p>")]
+    read = Reader(page_html(make_metrics.metrics(), {}, beside=beside))
+    assert read.heads == [*SECTIONS[:7], "Drift", "Releases", *SECTIONS[7:]]
+
+
+def test_verdict_then_kpis_then_everything_else(full):
+    text = page_html(make_metrics.metrics(), PICTURES)
+    at = [
+        text.index(part) for part in ('<div class="banner">', "<b>NO-GO</b>", "KPIs: regular B model", "Matrix, portf")
+    ]
+    assert at == sorted(at)
+
+
+def test_a_cell_that_leads_somewhere_is_escaped_like_the_others():
+    table = Table("T", ("a", "b"), (False, False), ((HOSTILE, HOSTILE),), ("",))
+    read = Reader(table_html(table, {(0, 1): 'drift/"><script>'}))
+    assert [a["href"] for tag, a in read.elements if tag == "a"] == ['drift/"><script>']
+    assert "script" not in {tag for tag, _ in read.elements}
+    assert read.text.count(HOSTILE) == 2

@@ -366,7 +366,7 @@ def _report(metrics):
 
 @pytest.mark.slow
 def test_a_report_writes_all_its_files(tmp_path):
-    files = write_reports(_report(make_metrics.metrics()), tmp_path)
+    files = write_reports(_report(make_metrics.metrics()), tmp_path, releases=tmp_path / "releases")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in files.values())
     assert {name: path.name for name, path in files.items()} == {
         "metrics": "metrics.json", "buckets": "buckets.csv", "page": "index.html",
@@ -378,14 +378,14 @@ def test_a_report_writes_all_its_files(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("make_bare", [make_metrics.without_new_sections, make_metrics.nothing_was_run])
 def test_a_report_with_empty_sections_writes_all_its_files(make_bare, tmp_path):
-    assert len(write_reports(_report(make_bare()), tmp_path)) == 3 + len(NAMES)
+    assert len(write_reports(_report(make_bare()), tmp_path, releases=tmp_path / "releases")) == 3 + len(NAMES)
 
 
 @pytest.mark.slow
 def test_measured_times_reach_latency_the_page_and_the_metrics_only(tmp_path):
     slow = copy.deepcopy(make_metrics.without_new_sections())
     slow["measured"]["latency"] = [make_metrics.latency_dict(False)]
-    one = write_reports(_report(make_metrics.without_new_sections()), tmp_path / "1")
-    two = write_reports(_report(slow), tmp_path / "2")
+    one = write_reports(_report(make_metrics.without_new_sections()), tmp_path / "1", releases=tmp_path / "releases")
+    two = write_reports(_report(slow), tmp_path / "2", releases=tmp_path / "releases")
     moved = {name for name in one if one[name].read_bytes() != two[name].read_bytes()}
     assert moved == {"metrics", "latency", "page"}

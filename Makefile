@@ -10,6 +10,9 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 export FEAST_USAGE = False
 
+# Where the work is done: this machine, or RUNNER=dask [SCHEDULER=tcp://host:port]; read by flows/runner.py.
+export RUNNER SCHEDULER
+
 TAPE ?=
 CANDIDATES ?=
 OUT ?= reports
@@ -42,9 +45,11 @@ IN_PROCESS ?=
 REPLAY ?=
 SPEED ?=
 PORT ?=
+DAYS ?=
+REHEARSAL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup shadow demo honesty fetch live bench test test-fast test-long lint format prefect services services-stop clean
+.PHONY: help setup shadow demo honesty fetch live nightly bench test test-fast test-long lint format prefect services services-stop clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | column -t -s "$$(printf '\t')"
@@ -111,7 +116,13 @@ format: setup  ## let ruff rewrite
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-prefect: setup  ## Prefect server with its UI and the nightly shadow deployment
+nightly: setup  ## one night in this terminal: ingest, features, retrain, drift, promote or roll back [SOURCE=<folder of raw files> DAYS=3 MODEL= FEE_TIER= REHEARSAL=1 OUT=]
+	@$(BIN)/ofi-meta nightly $(if $(SOURCE),"$(SOURCE)") --out "$(OUT)" $(if $(DAYS),--days $(DAYS)) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) \
+	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(EDGE),--edge $(EDGE)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(REHEARSAL),--rehearsal)
+
+prefect: setup  ## Prefect server with its UI: ingest and features hourly, the night at 02:00 UTC
 	@$(BIN)/python -m flows.serve
 
 services:  ## start Redis on this machine for feature_store.redis.yaml, installing it on Debian if missing [REDIS_PORT=6379]

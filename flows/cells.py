@@ -82,7 +82,7 @@ class Asked:
             guards = GuardsOnly.on(self._instrument, cell.profile, fee=cell.fee, T=self._x.shape[1])
             return [guards] * len(self.candidates)
         by_fold = {
-            f.k: MetaFilter(self._bundle(f.k, f.bundle_path, cell), profile=cell.profile, fee=cell.fee)
+            f.k: MetaFilter(self._bundle(f.k, f.bundle_path, cell), profile=cell.profile, fee=cell.fee, shadow=True)
             for f in self._trained.result.folds
             if f.bundle_path is not None
         }

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 tape_app = typer.Typer(help="Import, look at, fetch or simulate market data.", no_args_is_help=True)
-release_app = typer.Typer(help="List bundles, promote one, or go back to the one before.", no_args_is_help=True)
+release_app = typer.Typer(help="List releases, promote one, or go back to the one before.", no_args_is_help=True)
 app.add_typer(tape_app, name="tape")
 app.add_typer(release_app, name="release")
 
@@ -294,6 +294,46 @@ def shadow(
 
 
 @app.command()
+def nightly(
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="[SOURCE]...", help="Folders of raw files; none: a simulated market")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=31, help="The last so many; of a simulated market all")] = 3,
+    model: Annotated[str, typer.Option(help="tcn, transformer, lstm, stack or logistic")] = "stack",
+    folds: int = MODEL.folds,
+    fee_tier: FeeOption = None,
+    max_candidates: Annotated[int, typer.Option(min=1)] = MODEL.max_candidates,
+    edge: EdgeOption = 1.0,
+    seed: SeedOption = MODEL.seed,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="A release made of simulated data may be promoted")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the reports")] = Path("reports"),
+    releases: ReleasesOption = Path("releases"),
+    models: Annotated[Path, typer.Option(help="Folder of the single nets")] = Path("models/export"),
+) -> None:
+    """One night: ingest, features and labels, retrain with the matrix, drift, promotion or rollback."""
+    from .night_command import run
+
+    raise typer.Exit(
+        run(
+            sources or [],
+            days=days,
+            model=model,
+            folds=folds,
+            fee_tier=fee_tier,
+            max_candidates=max_candidates,
+            edge=edge,
+            seed=seed,
+            rehearsal=rehearsal,
+            out=out,
+            releases=releases,
+            models=models,
+        )
+    )
+
+
+@app.command()
 def honesty(
     seeds: Annotated[int, typer.Option(help="Of each edge")] = 20,
     candidates: Annotated[int, typer.Option(help="A run")] = 3_000,
@@ -412,7 +452,7 @@ def explain(
 
 @release_app.command("list")
 def release_list(releases: ReleasesOption = Path("releases")) -> None:
-    """Show the bundles and which one is served."""
+    """Show the releases: which one is served, how far it is rolled out, and the last change with its reason."""
     from .release import show
 
     show(releases)
@@ -421,13 +461,14 @@ def release_list(releases: ReleasesOption = Path("releases")) -> None:
 @release_app.command("promote")
 def release_promote(
     tag: Annotated[str, typer.Argument(help="Folder name under releases/", show_default=False)],
+    stage: Annotated[str | None, typer.Option(help="shadow or small_live; default: the next one")] = None,
     releases: ReleasesOption = Path("releases"),
     why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
 ) -> None:
-    """Serve a bundle from now on: releases/current points to it."""
+    """Roll a release out by hand, one stage further: shadow (no order is allowed), then small_live."""
     from .release import promote
 
-    promote(releases, tag, why=why)
+    promote(releases, tag, stage=stage, why=why)
 
 
 @release_app.command("rollback")
@@ -435,14 +476,39 @@ def release_rollback(
     releases: ReleasesOption = Path("releases"),
     why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
 ) -> None:
-    """Serve the bundle that was served before this one."""
+    """Serve what was served before the model that serves now."""
     from .release import rollback
 
     rollback(releases, why=why)
 
 
+@app.command()
+def drift(
+    tape: TapeArgument,
+    features: FeaturesOption,
+    labels: Annotated[Path, typer.Option("--labels", help="Labels of the same symbol", show_default=False)],
+    day: Annotated[str, typer.Option("--day", help="YYYY-MM-DD, UTC", show_default=False)],
+    release: Annotated[Path, typer.Option("--release", help="Release folder or link")] = Path("releases/current"),
+    out: Annotated[Path, typer.Option(help="Pages go to drift/<symbol>/<day>/ below it")] = Path("reports"),
+    decisions: Annotated[
+        Path | None, typer.Option(help="Folder of logged decisions, for the latency", show_default=False)
+    ] = None,
+    time_last: Annotated[
+        int, typer.Option("--time", min=0, help="Without a log: time so many candidates of the day here and now")
+    ] = 0,
+) -> None:
+    """One day against the training span of a release: drift, calibration, costs, data; exit code 3 for an ALERT."""
+    from .drift_command import show
+
+    raise typer.Exit(show(tape, features, labels, release, day, out=out, decisions=decisions, time_last=time_last))
+
+
 def main() -> None:
     """Run the command; bad input becomes one sentence and exit code 2, never a traceback."""
+    if sys.argv[1:2] == ["live"]:
+        from runtime.live.flat_memory import begin_again_with_flat_memory
+
+        begin_again_with_flat_memory()
     try:
         app()
     except (InputError, OSError) as error:

@@ -53,6 +53,9 @@ def _print(found: Explained) -> None:
         f"{decision.latency_us:,.0f} us",
         highlight=False,
     )
+    if logged.bucket is not None:
+        share = "as if rolled out in full (shadow)" if logged.shadow else f"multiplier {logged.multiplier:g}"
+        console.print(f"bucket {logged.bucket}, {share}", highlight=False)
     console.print(f"window {found.window or 'none'}", highlight=False)
     console.print(_again(found), highlight=False)
 

@@ -64,7 +64,8 @@ def _infer(
     limit: int,
     log: Path | None,
 ) -> list[tuple[Candidate, Decision]]:
-    gate = MetaFilter.load(bundle, profile=profile, fee=None if fee_tier is None else named_fee(tape.venue, fee_tier))
+    fee = None if fee_tier is None else named_fee(tape.venue, fee_tier)
+    gate = MetaFilter.load(bundle, profile=profile, fee=fee, shadow=True)  # nothing is ordered
     manifest = gate.manifest
     if (manifest.venue, manifest.symbol) != (tape.venue, tape.symbol):
         raise InputError(

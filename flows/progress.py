@@ -10,10 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
-__all__ = ["SERVER_START", "Stages", "parts"]
+__all__ = ["SERVER_START", "Stages", "parts", "server_is_up"]
 
 SERVER_START = Status("starting the embedded Prefect server", console=Console(stderr=True))
 """Shown from the command until the flow itself runs: Prefect and its server take some ten seconds to load."""
+
+
+def server_is_up() -> None:
+    """The flow runs: nothing is waited for any more.
+
+    A function, because a served flow goes to its own process with all that it names, and a status cannot be sent.
+    """
+    SERVER_START.stop()
 
 
 class Stages:

@@ -21,8 +21,10 @@ from reports.matrix import Report, build_report
 from reports.records import OUTCOMES, RunFacts
 from reports.transfer import Judged
 from reports.trials import record_trials
+from runtime.buckets import BucketEdges, edges_to_json
 from runtime.bundle import load_bundle, write_bundle
 from runtime.entries import entries_sha256
+from runtime.manifest import MANIFEST_SCHEMA
 from runtime.signals import SigType
 
 from .matrix import Matrix
@@ -69,7 +71,6 @@ def judge(
         notes=tuple(_notes(parameters, labelled, trained, table, tape)),
         stage_s=dict(seconds),
     )
-    edges = fit_edges(matrix.training_facts) if len(matrix.training_facts) else None
     return build_report(
         matrix.arms,
         facts,
@@ -79,7 +80,7 @@ def judge(
         training=None if trained.result is None else trained.result.metrics,
         fold_of=matrix.fold_of,
         calibration=matrix.calibration,
-        edges=edges,
+        edges=_edges(matrix),
         n_trials=n_trials,
         transfer=moved,
         seed=parameters.seed,
@@ -87,8 +88,8 @@ def judge(
     )
 
 
-def release(parameters: ShadowParameters, trained: Trained, report: Report) -> Path | None:
-    """Put the release's bundle, with its buckets and verdict, under releases/<tag>. It is not served until promoted.
+def release(parameters: ShadowParameters, trained: Trained, matrix: Matrix, report: Report) -> Path | None:
+    """Put the release's bundle, with its buckets and verdict, under releases/<tag>: a candidate, until promoted.
 
     Returns
     -------
@@ -101,14 +102,21 @@ def release(parameters: ShadowParameters, trained: Trained, report: Report) -> P
     onnx_bytes = (fitted / "model.onnx").read_bytes()
     manifest = load_bundle(fitted).manifest
     buckets = buckets_csv(report.buckets)
-    digest = hashlib.sha256(onnx_bytes + buckets.encode()).hexdigest()[:10]
+    edges = _edges(matrix)
+    run_id = report.metrics["run"]["run_id"]  # by which a promotion knows the metrics of this release
+    facts = json.dumps([MANIFEST_SCHEMA, edges_to_json(edges), run_id])
+    digest = hashlib.sha256(onnx_bytes + buckets.encode() + facts.encode()).hexdigest()[:10]
     tag = f"{manifest.symbol.lower()}-{manifest.model}-{digest}"
     folder = parameters.releases / tag
     if folder.is_dir() and load_bundle(folder).manifest.tag == tag:
         return folder  # the same inputs made the same model before
-    metrics = manifest.metrics | {"verdict": report.metrics["verdict"]["word"]}
-    made = replace(manifest, tag=tag, metrics=metrics, files={})
+    metrics = manifest.metrics | {"verdict": report.metrics["verdict"]["word"], "run_id": run_id}
+    made = replace(manifest, tag=tag, metrics=metrics, edges=edges, files={})
     return write_bundle(folder, onnx_bytes=onnx_bytes, manifest=made, buckets_csv=buckets)
+
+
+def _edges(matrix: Matrix) -> BucketEdges | None:
+    return fit_edges(matrix.training_facts) if len(matrix.training_facts) else None
 
 
 def _run_id(parameters: ShadowParameters, manifest: Mapping) -> str:

@@ -1,4 +1,4 @@
-"""`make prefect`: the server with its UI, and the nightly shadow deployment served from this process."""
+"""`make prefect`: the server with its UI, and the deployments served from this process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import time
 import urllib.error
 import urllib.request
 
+from rich.console import Console
+from rich.table import Table
+
 from .environment import configure
 
 __all__ = ["main"]
 
 HOST, PORT = "127.0.0.1", int(os.environ.get("PREFECT_PORT", "4200"))
-NIGHTLY_CRON = "30 1 * * *"
 
 
 def _healthy(url: str) -> bool:
@@ -43,18 +45,25 @@ def _start_server(url: str) -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Start the server, register the deployment, run what the schedule or the UI asks for, until interrupted."""
+    """Start the server, register the deployments, run what schedules or the UI ask for, until interrupted."""
     configure()
     url = f"http://{HOST}:{PORT}/api"
     server = None if _healthy(url) else _start_server(url)
     os.environ["PREFECT_API_URL"] = url
     try:
-        from .shadow import shadow_flow
+        from prefect import serve
 
-        print(f"Prefect UI on http://{HOST}:{PORT}, deployment shadow/nightly-shadow, cron {NIGHTLY_CRON} UTC.")
-        print("Ctrl-C stops both.")
-        # Not paused at the end: the schedule is a fact about the flow, not about this process.
-        shadow_flow.serve(name="nightly-shadow", cron=NIGHTLY_CRON, tags=["shadow"], pause_on_shutdown=False)
+        from .deployments import SERVED, limit_heavy_tasks, to_deployments
+
+        most = limit_heavy_tasks()
+        table = Table(title=f"Prefect UI on http://{HOST}:{PORT}")
+        for column in ("deployment", "runs (UTC)", "what it does"):
+            table.add_column(column)
+        for served in SERVED:
+            table.add_row(f"{served.flow.name}/{served.name}", served.cron or "when asked", served.says)
+        Console().print(table)
+        print(f"At most {most} heavy tasks at a time. Ctrl-C stops the server and what it runs.", flush=True)
+        serve(*to_deployments(), pause_on_shutdown=False, print_starting_message=False)
     finally:
         if server is not None:
             server.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import configure
@@ -23,9 +24,10 @@ from reports.write import write_reports
 
 from . import latency, matrix, reporting, steps, training, transfer
 from .parameters import ShadowParameters
-from .progress import SERVER_START, Stages
+from .progress import Stages, server_is_up
+from .runner import runner
 
-__all__ = ["run_shadow", "shadow_flow"]
+__all__ = ["Prepared", "judge_shadow", "matrix_markdown", "prepare_shadow", "run_shadow", "shadow_flow"]
 
 
 def _task(step: Callable, name: str):
@@ -46,10 +48,14 @@ release = _task(reporting.release, "release bundle")
 write = _task(write_reports, "reports")
 
 
-@flow(name="shadow", description="Experiment matrix A/B/C x (no model, model), from a recording to a verdict.")
+@flow(
+    name="shadow",
+    description="Experiment matrix A/B/C x (no model, model), from a recording to a verdict.",
+    task_runner=runner(),
+)
 def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     """Run every step and write the reports. Returns the verdict, GO or NO-GO."""
-    SERVER_START.stop()
+    server_is_up()
     parameters = parameters or ShadowParameters()
     report, bundle = run_shadow(parameters, Stages())
     console = Console()
@@ -59,16 +65,31 @@ def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     )
     if bundle is not None:
         console.print(
-            f"Bundle: {bundle} (not served; `ofi-meta release promote {bundle.name}` does that)", highlight=False
+            f"Bundle: {bundle} (a candidate; `ofi-meta release promote {bundle.name}` begins its roll-out)",
+            highlight=False,
         )
     create_markdown_artifact(
-        _markdown(report, bundle), key="shadow-matrix", description="Experiment matrix and verdict"
+        matrix_markdown(report, bundle), key="shadow-matrix", description="Experiment matrix and verdict"
     )
     return str(report.metrics["verdict"]["word"])
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a training reads, wherever it was made."""
+
+    tape: Path
+    features: Path
+    labelled: steps.LabelStep
+
+
 def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Path | None]:
     """The steps in their order, each with its name and a bar."""
+    return judge_shadow(parameters, prepare_shadow(parameters, stages), stages)
+
+
+def prepare_shadow(parameters: ShadowParameters, stages: Stages) -> Prepared:
+    """From raw data to labels and a filled feature store."""
     simulated = parameters.tape is None
     with stages.stage("tape (simulated)" if simulated else "tape") as progress:
         tape = make_tape(
@@ -98,6 +119,12 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
         )
     with stages.stage("feature store") as progress:
         fill_store(features, labelled.path, fee, T=parameters.t, progress=progress)
+    return Prepared(tape, features, labelled)
+
+
+def judge_shadow(parameters: ShadowParameters, made: Prepared, stages: Stages) -> tuple[Report, Path | None]:
+    """From labels to a verdict, the reports and a candidate release."""
+    tape, features, labelled = made.tape, made.features, made.labelled
     with stages.stage("walk-forward training") as progress:
         trained = train(labelled.path, parameters, progress=progress)
     with stages.stage("shadow matrix") as progress:
@@ -129,12 +156,13 @@ def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Pa
             progress=progress,
         )
     with stages.stage("reports and bundle"):
-        write(report, parameters.out)
-        bundle = release(parameters, trained, report)
+        write(report, parameters.out, releases=parameters.releases)
+        bundle = release(parameters, trained, arms, report)
     return report, bundle
 
 
-def _markdown(report: Report, bundle: Path | None) -> str:
+def matrix_markdown(report: Report, bundle: Path | None) -> str:
+    """Verdict and matrix, for an artifact."""
     metrics = report.metrics
     lines = [f"**{BANNER}**\n"] if metrics["simulated"] else []
     lines += [f"## {metrics['verdict']['word']}\n", *(f"- {reason}" for reason in metrics["verdict"]["reasons"])]

@@ -19,6 +19,7 @@ from meta_models.label_io import LabelFile, labels_from_parquet
 from meta_models.walk_forward import Origin, WalkForwardResult, walk_forward
 
 from .parameters import ShadowParameters
+from .runner import fits_on_cluster
 
 __all__ = ["Trained", "train"]
 
@@ -85,30 +86,31 @@ def train(
     workdir = data_root() / "models" / file.venue / file.symbol
     for before in workdir.glob("walk-forward*"):  # fold bundles of the run before; releases live elsewhere
         shutil.rmtree(before, ignore_errors=True)
-    result = walk_forward(
-        data.x,
-        data.ctx,
-        file.labels,
-        data.ts_ns,
-        config=FitConfig.of(
-            parameters.model,
-            T=parameters.t,
-            C=len(CHANNELS),
-            seed=parameters.seed,
-            folds=parameters.folds,
-            expanding=not parameters.rolling,
-            train_minutes=parameters.train_minutes,
-            workers=workers,
-        ),
-        workdir=workdir,
-        checkpoints=workdir / "checkpoints",
-        origin=Origin(file.symbol, file.venue, file.simulated, file.fee),
-        found=data.found,
-        gross_R=file.gross_R if parameters.tau == "fitted" else None,
-        release=release,
-        explain=explain,
-        progress=progress,
-    )
+    with fits_on_cluster():
+        result = walk_forward(
+            data.x,
+            data.ctx,
+            file.labels,
+            data.ts_ns,
+            config=FitConfig.of(
+                parameters.model,
+                T=parameters.t,
+                C=len(CHANNELS),
+                seed=parameters.seed,
+                folds=parameters.folds,
+                expanding=not parameters.rolling,
+                train_minutes=parameters.train_minutes,
+                workers=workers,
+            ),
+            workdir=workdir,
+            checkpoints=workdir / "checkpoints",
+            origin=Origin(file.symbol, file.venue, file.simulated, file.fee),
+            found=data.found,
+            gross_R=file.gross_R if parameters.tau == "fitted" else None,
+            release=release,
+            explain=explain,
+            progress=progress,
+        )
     if result.fitted is not None and result.release is not None:
         facts = export_facts(
             symbol=file.symbol,

@@ -96,7 +96,7 @@ def _other(manifest: dict, bundle_path: Path, mine: str, other: str, fee: FeeTie
     for i in np.flatnonzero(found):
         p[i] = bundle.predict(align(x[i], int(side[i]))[None], ctx[i : i + 1])[0]
     guards = GuardsOnly.on(tape.instrument, HEADLINE_PROFILE, fee=fee, T=T)
-    model = MetaFilter.load(bundle_path, profile=HEADLINE_PROFILE, fee=fee)
+    model = MetaFilter.load(bundle_path, profile=HEADLINE_PROFILE, fee=fee, shadow=True)
     allowed = [
         decide_all([gate] * len(candidates), candidates, x, found, market, session)["allow"] for gate in (guards, model)
     ]

@@ -117,7 +117,7 @@ def test_infer_without_a_bundle(run, tmp_path):
 def test_rollback_without_history(run, tmp_path):
     (tmp_path / "releases").mkdir()
     code, said = run("release", "rollback")
-    assert_refused(code, said, "before")
+    assert_refused(code, said, "nothing serves")
 
 
 def test_promote_of_an_unknown_tag(run, tmp_path):

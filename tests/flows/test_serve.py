@@ -1,4 +1,4 @@
-"""`make prefect`: the server answers, shows its UI, and lists the nightly deployment; both end together."""
+"""`make prefect`: the server answers, shows its UI, and lists the deployments; both end together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import urllib.request
 
 import pytest
 
+from flows.cached import HEAVY
+from flows.deployments import SERVED
 from tests.flows.conftest import ROOT
 
 pytestmark = pytest.mark.long
@@ -39,7 +41,7 @@ def deployments(port: int) -> list[dict]:
         return []
 
 
-def test_the_nightly_deployment_is_served(tmp_path):
+def test_every_deployment_is_served_with_its_schedule_and_its_form(tmp_path):
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment |= {"OFI_META_DATA": str(tmp_path / "data"), "PREFECT_PORT": str(port), "PYTHONPATH": str(ROOT)}
@@ -49,13 +51,19 @@ def test_the_nightly_deployment_is_served(tmp_path):
         )
     try:
         deadline, found = time.monotonic() + 150, []
-        while not found and time.monotonic() < deadline and server.poll() is None:
+        while len(found) < len(SERVED) and time.monotonic() < deadline and server.poll() is None:
             time.sleep(1)
             found = deployments(port)
-        assert [d["name"] for d in found] == ["nightly-shadow"], (tmp_path / "log").read_text()[-2_000:]
-        assert found[0]["schedules"][0]["schedule"]["cron"] == "30 1 * * *"
-        assert not found[0]["paused"]
-        assert "ShadowParameters" in json.dumps(found[0]["parameter_openapi_schema"])
+        by_name = {d["name"]: d for d in found}
+        assert by_name.keys() == {served.name for served in SERVED}, (tmp_path / "log").read_text()[-2_000:]
+        for served in SERVED:
+            told = by_name[served.name]
+            assert [s["schedule"]["cron"] for s in told["schedules"]] == ([served.cron] if served.cron else [])
+            assert not told["paused"]
+            assert told["global_concurrency_limit"]["limit"] == 1
+            assert "Parameters" in json.dumps(told["parameter_openapi_schema"])
+        (limit,) = json.loads(ask(f"http://127.0.0.1:{port}/api/concurrency_limits/filter", {}))
+        assert (limit["tag"], limit["concurrency_limit"]) == (HEAVY, len(os.sched_getaffinity(0)))
         assert b"<html" in ask(f"http://127.0.0.1:{port}/")
     finally:
         server.send_signal(signal.SIGINT)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+import shutil
 
 import numpy as np
 import onnxruntime as ort
@@ -133,8 +135,7 @@ def test_the_funnel_only_narrows(metrics):
 
 
 def test_the_bundle_is_verified_and_its_graph_is_a_probability(simulated_run):
-    gate = MetaFilter.load(simulated_run.bundle, profile="C")
-    m = gate.manifest
+    m = MetaFilter.load(simulated_run.bundle, profile="C").manifest
     assert (m.T, m.C) == (64, 24)
     session = ort.InferenceSession(simulated_run.bundle / "model.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(1)
@@ -154,20 +155,36 @@ def test_the_single_net_is_exported_twice_and_both_agree(simulated_run):
 
 def test_a_release_is_not_served_until_promoted(simulated_run, tmp_path):
     assert not (simulated_run.releases / "current").exists()
-    environment = simulated_run.environment()
-    releases = ("--releases", str(simulated_run.releases))
-    done = ofi_meta("release", "promote", simulated_run.bundle.name, *releases, environment=environment, cwd=tmp_path)
+    environment, base = simulated_run.environment(), simulated_run.bundle.name
+    shutil.copytree(simulated_run.releases, tmp_path / "releases")
+
+    def release(*arguments):
+        return ofi_meta("release", *arguments, environment=environment, cwd=tmp_path)
+
+    done = release("promote", base)
     assert done.returncode == 0, done.stderr
     assert "SIMULATED" in done.stdout
-    try:
-        assert MetaFilter.load(simulated_run.releases / "current").manifest.tag == simulated_run.bundle.name
-        listed = ofi_meta("release", "list", *releases, environment=environment, cwd=tmp_path)
-        assert simulated_run.bundle.name in listed.stdout
-        again = ofi_meta("release", "rollback", *releases, environment=environment, cwd=tmp_path)
-        assert again.returncode == 2
-        assert "no bundle was served before" in again.stderr
-    finally:
-        (simulated_run.releases / "current").unlink()
+    assert "stage shadow: no order is allowed" in done.stdout
+    assert MetaFilter.load(tmp_path / "releases" / "current").manifest.tag == f"{base}.shadow"
+    listed = release("list").stdout
+    assert f"{base}.shadow" in listed
+    assert "operator_promote by operator: nothing -> " in listed
+    again = release("rollback")
+    assert again.returncode == 2
+    assert "no bundle was served before" in again.stderr
+
+
+def test_the_release_knows_the_edges_of_its_buckets(simulated_run):
+    """Those that the candidates before the first test fold had, by which buckets.csv was made."""
+    manifest = MetaFilter.load(simulated_run.bundle).manifest
+    assert (manifest.rollout, simulated_run.bundle.parent) == (None, simulated_run.releases)
+    for low, high in (manifest.edges.ofi_z, manifest.edges.spread_bps, manifest.edges.depth):
+        assert low <= high
+    assert manifest.edges.n > 0
+    report = (simulated_run.out / "buckets.csv").read_text()
+    assert (simulated_run.bundle / "buckets.csv").read_text() == report
+    named = {(r["ofi_z"], r["spread"], r["depth"]) for r in csv.DictReader(io.StringIO(report)) if r["ofi_z"] != "all"}
+    assert named
 
 
 def test_infer_says_the_same_in_process_and_through_the_online_store(simulated_run, tmp_path):

@@ -1,0 +1,188 @@
+"""Promotion and rollback: what the reports of the night mean for the releases of each market."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from .environment import configure
+
+configure()
+
+# ruff: noqa: E402  prefect reads its settings when it is imported
+from prefect import flow, get_run_logger, task
+from pydantic import Field
+
+from feature_repo.errors import InputError
+from reports.promotion import promotion_dict
+from runtime.release_state import state
+
+from .artifacts import file_link, outcome_table, page_text
+from .cached import HEAVY, not_hopeless
+from .day_trades import DayTrade, day_trades
+from .days import made_days
+from .fan_out import Outcome, fan_out
+from .market_steps import MarketMade
+from .outcomes import end_with
+from .prepare import FeatureParameters, market_of, prepare_all
+from .promotion import decide_releases
+from .retrain import place_of
+from .runner import runner
+
+__all__ = ["Moved", "PromoteParameters", "promote_all", "promote_flow"]
+
+
+class PromoteParameters(FeatureParameters):
+    """Which markets, and what a promotion takes."""
+
+    day: date | None = Field(None, description="Day by which the serving release is judged; none: the last one")
+    allow_simulated: bool = Field(
+        False, description="Rehearsal: let a release made of SIMULATED data pass that rule; everything says SIMULATED"
+    )
+    out: Path = Field(Path("reports"), description="Folder of the reports; with several markets one in it for each")
+    releases: Path = Field(Path("releases"), description="Folder of the releases; with several markets likewise")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a market's releases; plain values. ``rules`` are those of promotion.json."""
+
+    symbol: str
+    simulated: bool
+    before: str
+    after: str
+    told: tuple[str, ...]
+    rolled_back: str | None
+    rules: tuple[dict[str, Any], ...]
+    out: str
+
+
+@task(name="promote or roll back", retries=1, retry_delay_seconds=10, retry_condition_fn=not_hopeless, tags=[HEAVY])
+def promote(made: MarketMade, parameters: PromoteParameters) -> dict[str, Any]:
+    """One market. Running it twice changes nothing the second time."""
+    several = len(parameters.markets)
+    releases, out = (place_of(f, made.symbol, several) for f in (parameters.releases, parameters.out))
+    day = date.fromisoformat(made.days[-1].day) if parameters.day is None else parameters.day
+    trades, why = _trades(made, releases, day)
+    decided = decide_releases(
+        releases,
+        out,
+        now_ns=time.time_ns(),
+        candidate=_newest(releases, made),
+        day=None if trades is None else day,
+        trades=trades,
+        drift_status=_drift_status(out, made.symbol, day),
+        allow_simulated=parameters.allow_simulated,
+    )
+    rules = () if decided.promotion is None else tuple(promotion_dict(decided.promotion)["rules"])
+    told = (*([why] if why else []), *decided.told)
+    return asdict(
+        Moved(
+            made.symbol, made.simulated, decided.before, decided.after, told, decided.rolled_back, rules, str(out)
+        )
+    )  # fmt: skip
+
+
+def promote_all(parameters: PromoteParameters) -> list[Outcome[Any, Moved]]:
+    """An outcome for each market. The candidate is its newest release, and its drift that of the day's report."""
+    prepared = prepare_all(parameters)
+    outcomes: list[Outcome[Any, Moved]] = [Outcome(o.item, None, o.error) for o in prepared if not o.ok]
+    ready = [o.value for o in prepared if o.value is not None]
+    for done in fan_out(promote, ready, name=lambda m: m.symbol, parameters=parameters):
+        value = None
+        if done.value is not None:
+            value = Moved(**{**done.value, "told": tuple(done.value["told"]), "rules": tuple(done.value["rules"])})
+        outcomes.append(Outcome(market_of(done.item), value, done.error))
+    for done in outcomes:
+        if done.value is not None:
+            page_text(f"promotion-{done.value.symbol}", f"Releases of {done.item}", _markdown(done.value))
+            file_link(f"page-{done.value.symbol}", f"Page of {done.item}", Path(done.value.out) / "index.html")
+    return outcomes
+
+
+@flow(
+    name="promote",
+    description="Promotion by rule, steps of the roll-out, rollback.",
+    task_runner=runner(),
+    timeout_seconds=2 * 3600,
+)
+def promote_flow(parameters: PromoteParameters | None = None) -> Any:
+    """Decide for each market. 'Stays a candidate' is a result; only what could not be decided fails the run."""
+    outcomes = promote_all(parameters or PromoteParameters())
+    outcome_table(
+        "promote",
+        "Releases",
+        outcomes,
+        lambda m: {
+            "before": m.before,
+            "after": m.after,
+            "rolled back": m.rolled_back or "",
+            "told": m.told[0] if m.told else "",
+        },
+    )
+    for done in outcomes:
+        if done.value is not None and done.value.rolled_back:
+            get_run_logger().error("%s rolled back: %s", done.item, done.value.rolled_back)
+        if not done.ok:
+            get_run_logger().error("%s: %s", done.item, done.error)
+    return end_with(outcomes, "markets decided", lambda m: f"{m.before} → {m.after}")
+
+
+def _trades(made: MarketMade, releases: Path, day: date) -> tuple[list[DayTrade] | None, str]:
+    """The day's trades of what serves, and why there are none to judge by."""
+    now = state(releases) if releases.is_dir() else None
+    if now is None:
+        return None, ""
+    tape = next((m.path for m in made_days(made.venue, made.symbol) if m.day == day.isoformat()), None)
+    if tape is None:
+        return None, f"no tape of {day}"
+    try:
+        return (
+            day_trades(
+                releases / now.tag, day, tape=Path(tape), features=Path(made.features), labels=Path(made.labels)
+            ),
+            "",
+        )
+    except InputError as error:
+        return None, str(error)
+
+
+def _drift_status(out: Path, symbol: str, day: date) -> str | None:
+    """Of the day's report; None where there is none that can be read."""
+    try:
+        told = json.loads((out / "drift" / symbol / day.isoformat() / "drift.json").read_text(encoding="utf-8"))
+        return str(told["status"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _newest(releases: Path, made: MarketMade) -> str | None:
+    """Tag of the newest candidate of this contract."""
+    from runtime.bundle import read_release
+
+    found = []
+    for folder in releases.glob("*"):
+        if folder.is_symlink() or not (folder / "manifest.json").is_file():
+            continue
+        try:
+            manifest = read_release(folder).manifest
+        except InputError:
+            continue  # damaged: `ofi-meta release list` tells of it
+        if manifest.rollout is None and (manifest.venue, manifest.symbol) == (made.venue, made.symbol):
+            found.append(((folder / "manifest.json").stat().st_mtime_ns, manifest.tag))
+    return max(found)[1] if found else None
+
+
+def _markdown(moved: Moved) -> str:
+    lines = ["**SIMULATED DATA: says nothing about a real market**\n"] if moved.simulated else []
+    lines += [f"{moved.before} → **{moved.after}**\n", *(f"- {sentence}" for sentence in moved.told)]
+    if moved.rules:
+        lines += ["", "| rule | status | value | wanted | note |", "|---|---|--:|---|---|"]
+        for rule in moved.rules:
+            value = "-" if rule["value"] is None else f"{rule['value']:.4g}"
+            lines.append(f"| {rule['title']} | {rule['status']} | {value} | {rule['threshold']} | {rule['note']} |")
+    return "\n".join(lines)

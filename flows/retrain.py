@@ -1,0 +1,152 @@
+"""Every market's model made anew: walk-forward, stack, calibration, matrix, verdict, and a candidate release."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .environment import configure
+
+configure()
+
+# ruff: noqa: E402  prefect reads its settings when it is imported
+from prefect import flow, get_run_logger, task
+from pydantic import Field
+from rich.console import Console
+
+from feature_repo.constants import MODEL
+
+from . import steps
+from .artifacts import file_link, outcome_table, page_text
+from .cached import HEAVY, not_hopeless
+from .fan_out import Outcome, fan_out
+from .market_steps import MarketMade
+from .outcomes import end_with
+from .parameters import ShadowParameters
+from .prepare import FeatureParameters, market_of, prepare_all
+from .progress import Stages
+from .runner import runner
+from .shadow import Prepared, judge_shadow, matrix_markdown
+
+__all__ = ["Retrained", "RetrainParameters", "place_of", "retrain_all", "retrain_flow"]
+
+
+class RetrainParameters(FeatureParameters):
+    """Which markets and days, and how their models are made."""
+
+    model: Literal["tcn", "transformer", "lstm", "stack", "logistic"] = Field(
+        "stack", description="One net, or all three and what they make up together"
+    )
+    folds: int = Field(MODEL.folds, ge=1, le=20)
+    train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60, description="Of each market")
+    seed: int = Field(MODEL.seed, ge=0, lt=2**31)
+    out: Path = Field(Path("reports"), description="Folder of the reports; with several markets one in it for each")
+    releases: Path = Field(Path("releases"), description="Folder of the releases; with several markets likewise")
+    models: Path = Field(Path("models/export"), description="Folder of the single nets; with several markets likewise")
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """What a market's training came to; plain values.
+
+    Attributes
+    ----------
+    release : tag of the candidate; None where there was too little data for a model
+    verdict : GO or NO-GO, with ``reasons`` against it
+    text : the matrix, as markdown
+    """
+
+    symbol: str
+    venue: str
+    simulated: bool
+    out: str
+    releases: str
+    release: str | None
+    verdict: str
+    reasons: tuple[str, ...]
+    text: str
+
+
+def place_of(folder: Path, symbol: str, markets: int) -> Path:
+    """A market's part of an output folder: the folder itself where it is the only market."""
+    return folder if markets == 1 else folder / symbol
+
+
+@task(name="retrain", retries=1, retry_delay_seconds=30, retry_condition_fn=not_hopeless, tags=[HEAVY])
+def retrain(made: MarketMade, parameters: RetrainParameters) -> dict[str, Any]:
+    """One market. Fits that an interrupted training had finished are not made again."""
+    several = len(parameters.markets)
+    told = ShadowParameters(
+        tape=Path(made.tape),
+        symbol=made.symbol,
+        out=place_of(parameters.out, made.symbol, several),
+        releases=place_of(parameters.releases, made.symbol, several),
+        models=place_of(parameters.models, made.symbol, several),
+        fee_tier=parameters.fee_tier,
+        seed=parameters.seed,
+        folds=parameters.folds,
+        max_candidates=parameters.max_candidates,
+        draw="even",
+        train_minutes=parameters.train_minutes,
+        model=parameters.model,
+        t=parameters.t,
+    )
+    labelled = steps.LabelStep(Path(made.labels), made.found, made.candidates)
+    prepared = Prepared(Path(made.tape), Path(made.features), labelled)
+    report, bundle = judge_shadow(told, prepared, Stages(Console(stderr=True)))
+    verdict = report.metrics["verdict"]
+    return asdict(
+        Retrained(
+            made.symbol,
+            made.venue,
+            made.simulated,
+            str(told.out),
+            str(told.releases),
+            None if bundle is None else bundle.name,
+            verdict["word"],
+            tuple(verdict["reasons"]),
+            matrix_markdown(report, bundle),
+        )
+    )
+
+
+def retrain_all(parameters: RetrainParameters) -> list[Outcome[Any, Retrained]]:
+    """An outcome for each market; a market without labels is one that failed."""
+    prepared = prepare_all(parameters)
+    outcomes: list[Outcome[Any, Retrained]] = [Outcome(o.item, None, o.error) for o in prepared if not o.ok]
+    ready = [o.value for o in prepared if o.value is not None]
+    for done in fan_out(retrain, ready, name=lambda m: m.symbol, parameters=parameters):
+        value = None if done.value is None else Retrained(**{**done.value, "reasons": tuple(done.value["reasons"])})
+        outcomes.append(Outcome(market_of(done.item), value, done.error))
+    for done in outcomes:
+        if done.value is not None:
+            page_text(f"matrix-{done.value.symbol}", f"Experiment matrix of {done.item}", done.value.text)
+            file_link(f"report-{done.value.symbol}", f"Report of {done.item}", Path(done.value.out) / "index.html")
+    return outcomes
+
+
+@flow(
+    name="retrain",
+    description="Walk-forward, stack, calibration, matrix and a candidate release.",
+    task_runner=runner(),
+    timeout_seconds=8 * 3600,
+)
+def retrain_flow(parameters: RetrainParameters | None = None) -> Any:
+    """Make each market's model anew. Fails at the end if one could not be made; a NO-GO is no failure."""
+    outcomes = retrain_all(parameters or RetrainParameters())
+    outcome_table(
+        "retrain",
+        "Models made",
+        outcomes,
+        lambda r: {
+            "data": "SIMULATED" if r.simulated else "recorded",
+            "verdict": r.verdict,
+            "reasons against it": len(r.reasons),
+            "candidate": r.release or "none: too little data",
+        },
+    )
+    for done in outcomes:
+        if not done.ok:
+            get_run_logger().error("%s: %s", done.item, done.error)
+    return end_with(outcomes, "models made", lambda r: f"{r.verdict}, {r.release or 'too little data'}")

@@ -26,13 +26,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file runs in one process, for the sake of its fixtures, and so does tests/flows, for its one long run."""
+    """A file runs in one process, for the sake of its fixtures, and so does tests/flows, for its one long run.
+
+    The long tests of tests/flows hardly use that run and are most of `make test-long`: there they are shared out.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return FLOWS if file.startswith(FLOWS) else file
+            return FLOWS if file.startswith(FLOWS) and config.option.markexpr != "long" else file
 
     return ByFile(config, log) if config.option.dist == "loadfile" else None
 

@@ -7,10 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from flows.environment import configure
+
+# Prefect reads its settings when it is first imported: before any test of this process does so.
+_PREFECT_HOME = tempfile.TemporaryDirectory(prefix="ofi-meta-prefect-", ignore_cleanup_errors=True)
+os.environ["PREFECT_HOME"] = _PREFECT_HOME.name
+configure()
+# `make` exports them, empty or not; a test that wants a cluster names its own.
+for name in ("RUNNER", "SCHEDULER"):
+    os.environ.pop(name, None)
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT.parent / "shared" / "data"
@@ -60,6 +72,15 @@ def shadow(folder: Path, *arguments: str) -> Run:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Run(run.data, run.out, run.releases, run.models, done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[None]:
+    """Prefect's own test harness: a server and a database that are gone afterwards."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,24 +14,10 @@ import numpy as np
 import pytest
 
 from feature_repo.instruments import FEE_TIERS
-from flows.environment import configure
 
 pytestmark = pytest.mark.long
 
 SEEDS = (11, 12, 13, 14)
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-    patch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    configure()
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
-    patch.undo()
 
 
 @pytest.fixture

@@ -8,24 +8,8 @@ import time
 import pytest
 
 from feature_repo.errors import InputError
-from flows.environment import configure
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory):
-    """Prefect's own test harness: a server and a database that are gone afterwards."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-    patch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    patch.delenv("RUNNER", raising=False)
-    configure()
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
-    patch.undo()
 
 
 def test_outcomes_in_order_and_named_runs(prefect):

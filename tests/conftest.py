@@ -9,6 +9,17 @@ from typing import Any
 import pytest
 
 FLOWS = "tests/flows/"
+LONG_S = {
+    "tests/flows/test_drift_measured.py": 130,
+    "tests/feature_repo/test_sim_edge.py": 130,
+    "tests/flows/test_prefect_ui.py": 125,
+    "tests/flows/test_night.py": 110,
+    "tests/runtime/test_live_kill.py": 105,
+    "tests/flows/test_base_install.py": 100,
+    "tests/flows/test_same_bytes.py": 100,
+    "tests/flows/test_dask.py": 90,
+}
+"""What takes longest of the long tests, about: these are begun first. Of no consequence but for the time one waits."""
 
 _ONLY_WITHOUT = re.compile(r"not \w+( and not \w+)*")
 _WHOLE_FILE = re.compile(r"^pytestmark = (\[.*?^\]|.*?$)", re.MULTILINE | re.DOTALL)
@@ -35,7 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return FLOWS if file.startswith(FLOWS) and config.option.markexpr != "long" else file
+            if config.option.markexpr == "long":
+                return nodeid if file.endswith("test_sim_edge.py") else file
+            return FLOWS if file.startswith(FLOWS) else file
 
     return ByFile(config, log) if config.option.dist == "loadfile" else None
 
@@ -43,6 +56,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the files, the long ones go first: alone at the end, one would keep all waiting."""
     if not hasattr(config, "workerinput"):
+        return
+    if config.option.markexpr == "long":
+        items.sort(key=lambda item: -LONG_S.get(item.nodeid.partition("::")[0], 0))
         return
     weights: dict[Path, int] = {}
     for item in items:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,10 @@ import pytest
 from flows.cached import HEAVY
 from flows.deployments import SERVED
 from tests.flows.conftest import ROOT
+from tests.postgres_server import NO_POSTGRES, has_postgres, postgres_server
+from tests.redis_server import free_port
 
 pytestmark = pytest.mark.long
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def ask(url: str, body: dict | None = None) -> bytes:
@@ -41,9 +36,21 @@ def deployments(port: int) -> list[dict]:
         return []
 
 
-def test_every_deployment_is_served_with_its_schedule_and_its_form(tmp_path):
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=pytest.mark.skipif(not has_postgres(), reason=NO_POSTGRES))]
+)
+def database(request):
+    """The settings that name Prefect's database."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    with postgres_server() as address:
+        yield {"PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{address}"}
+
+
+def test_every_deployment_is_served_with_its_schedule_and_its_form(tmp_path, database):
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | database
     environment |= {"OFI_META_DATA": str(tmp_path / "data"), "PREFECT_PORT": str(port), "PYTHONPATH": str(ROOT)}
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
@@ -69,3 +76,4 @@ def test_every_deployment_is_served_with_its_schedule_and_its_form(tmp_path):
         server.send_signal(signal.SIGINT)
         server.wait(timeout=60)
     assert deployments(port) == [], "the server outlived the process that started it"
+    assert any((tmp_path / "data").rglob("prefect.db")) != bool(database)

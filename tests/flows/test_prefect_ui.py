@@ -20,7 +20,8 @@ import pytest
 
 from reports.matrix import BANNER
 from tests.flows.conftest import ROOT
-from tests.flows.test_serve import deployments, free_port
+from tests.flows.test_serve import deployments
+from tests.redis_server import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

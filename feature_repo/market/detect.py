@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..instruments import INSTRUMENTS
+from ..instruments import known_instruments
+from ..own_instruments import own_path
+from ..paths import data_root
 from . import npz
 from .sources import ACCEPTED, GZIP_MAGIC, CutOffError
 from .stream import MAX_BAD_SHARE, BadRows, Reader
@@ -267,7 +269,8 @@ def _list(found: Sequence[Found]) -> str:
 
 def _venue_of(symbol: str) -> str:
     """Where a contract is traded whose array does not say."""
-    homes = [v for v, s in INSTRUMENTS if s == symbol and v != "simulated"]
+    known = [(v, s) for v, s in known_instruments() if v != "simulated"]
+    homes = [v for v, s in known if s == symbol]
     if _NPZ_VENUE in homes:
         return _NPZ_VENUE
     if len(homes) == 1:
@@ -275,8 +278,8 @@ def _venue_of(symbol: str) -> str:
     traded = "on " + " and ".join(homes) if homes else "unknown"
     raise InputError(
         f"an array of hftbacktest said to be of {symbol!r}, which is {traded}",
-        f"one of: {', '.join(sorted({f'{s} on {v}' for v, s in INSTRUMENTS if v != 'simulated'}))}",
-        "Give --venue" if homes else "Give another --symbol, or add it to feature_repo/instruments.py",
+        f"one of: {', '.join(sorted(f'{s} on {v}' for v, s in known))}",
+        "Give --venue" if homes else f"Give another --symbol, or add it to {own_path(data_root())}",
     )
 
 

@@ -24,7 +24,7 @@ from ..events import (
     SELL,
     TRADE,
 )
-from ..instruments import INSTRUMENTS
+from ..instruments import known_instruments
 from .stream import BadRows
 
 __all__ = ["NpzRows"]
@@ -73,7 +73,7 @@ class NpzRows:
         self._twins: dict[tuple[int, float, float], deque[int]] = {}
         self._waiting = 0
         self._mark: tuple[int, int, float] | None = None
-        facts = INSTRUMENTS.get((venue, symbol))
+        facts = known_instruments().get((venue, symbol))
         self._settle_ns = (facts.funding_interval_h if facts is not None and facts.funding_interval_h else 1) * _HOUR_NS
 
     def begin(self, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import numpy as np
 import pytest
@@ -241,6 +242,16 @@ def test_an_array_needs_its_symbol_and_takes_a_likely_venue(tmp_path):
     for symbol in {s for s in twice if twice.count(s) > 1}:
         with pytest.raises(InputError, match=rf"said to be of '{symbol}', which is on .* and .*Give --venue"):
             open_source(file, symbol=symbol)
+
+
+def test_an_array_may_be_of_a_persons_own_contract(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    file = array(tmp_path / "days" / "x.npz")
+    with pytest.raises(InputError, match=rf"'FOOUSDT', which is unknown.* add it to {tmp_path}/instruments\.json"):
+        open_source(file, symbol="FOOUSDT")
+    own = {"venue": "bybit", "symbol": "FOOUSDT", "tick": 0.01, "lot": 0.1, "funding_interval_h": 4}
+    (tmp_path / "instruments.json").write_text(json.dumps([own]))
+    assert read(file, symbol="FOOUSDT")[1].venue == "bybit"
 
 
 def test_an_array_beside_named_files_is_of_their_venue(tmp_path):

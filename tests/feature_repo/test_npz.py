@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -167,6 +169,14 @@ def test_a_time_between_two_settlements_means_the_next(tmp_path):
     got, _ = read(save(tmp_path / "x.npz", converted(T0 + 5 * SECOND_NS)))
     assert got["ival"][0] == T0 + 8 * 3_600 * SECOND_NS
     assert got["exch_ts"][0] == 0
+
+
+def test_the_next_settlement_of_a_persons_own_contract_goes_by_its_own_interval(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    own = {"venue": "bybit", "symbol": "FOOUSDT", "tick": 0.01, "lot": 0.1, "funding_interval_h": 4}
+    (tmp_path / "instruments.json").write_text(json.dumps([own]))
+    got, _ = read(save(tmp_path / "x.npz", converted(T0 + 5 * SECOND_NS)), venue="bybit", symbol="FOOUSDT")
+    assert got["ival"][0] == T0 + 4 * 3_600 * SECOND_NS
 
 
 def test_mark_price_and_rate_of_two_messages_are_not_joined(tmp_path):

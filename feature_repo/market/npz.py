@@ -22,6 +22,7 @@ from ..constants import SECOND_NS
 from ..errors import InputError
 from ..events import GAP, LOCAL
 from .npz_rows import NpzRows
+from .sources import CUT_OFF
 from .stream import BadRows
 
 __all__ = ["NpzHead", "NpzReader", "head_of"]
@@ -134,7 +135,7 @@ class NpzReader:
                     if len(rows):
                         yield rows
             if read < head.rows:
-                self.bad.add(head.path, read + 1, "the file is cut off")
+                self.bad.add(head.path, read + 1, CUT_OFF, judged=False)
             self.bad.end_file(head.path, max(read, 1), "rows of event_dtype or of the old layout")
             before += head.path.stat().st_size
             self.done = before

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import InputError
 from ..events import LIQUIDATION, TRADE
 from ..instruments import Instrument, instrument
-from .sources import CutOffError, file_sha256, open_blocks
+from .sources import CUT_OFF, CutOffError, file_sha256, open_blocks
 from .stream import BadRows
 from .tardis_book import Converter, Depth, Fills, Funding, Quotes, Snapshots
 from .tardis_head import HEAD_BYTES, VENUES, TardisHead, head_of
@@ -31,7 +31,6 @@ from .tardis_scan import LineScanner
 __all__ = ["VENUES", "TardisHead", "TardisReader", "head_of"]
 
 _WHAT = "Tardis CSV lines of one exchange and symbol"
-_CUT_OFF = "the file is cut off"
 # A depth message that a trade caused must come after it: hftbacktest's queue would shrink twice.
 _ORDER = ("trades", "liquidations", "derivative_ticker", "quotes", "book_snapshot", "incremental_book_L2")
 _ROW_NAMES = {"trades": "trade", "liquidations": "liquidation", "quotes": "quote"}
@@ -50,8 +49,8 @@ class TardisReader:
     of fields, another exchange or symbol, a field that is no number, not finite, negative, zero where it is a price,
     too large (a price above 1e12, an amount above 1e15) or an unknown word, a timestamp more than a day from
     local_timestamp, levels out of order, the id of an earlier line (Binance, whose ids rise) or of the line before (the
-    others), a file that is cut off. A line whose local_timestamp is before that of an earlier one of its data type is
-    counted too, but used, held at the latest.
+    others), a file that is cut off (the rest of it is used, however short). A line whose local_timestamp is before that
+    of an earlier one of its data type is counted too, but used, held at the latest.
 
     Parameters
     ----------
@@ -187,7 +186,7 @@ class TardisReader:
                         elif reason == STEPPED_BACK:
                             own.add(path, n + at + 2, reason)
                         elif at == lines - 1 and not body.endswith(b"\n"):
-                            own.add(path, n + at + 2, _CUT_OFF)
+                            own.add(path, n + at + 2, CUT_OFF, judged=False)
                         else:
                             own.add(path, n + at + 2, f"{name}: {reason}")
                     n += lines
@@ -196,7 +195,7 @@ class TardisReader:
                     yield rows
             except CutOffError:
                 n += 1
-                own.add(path, n + 1, _CUT_OFF)
+                own.add(path, n + 1, CUT_OFF, judged=False)
                 yield Columns.room(0, scanner.layout.slots).first(0, [0])
         self._lines[path], self._done[path] = n, self._sizes[path]
         self._backwards += own.reasons[STEPPED_BACK]

@@ -158,6 +158,10 @@ def test_other_arrays_that_serve(tmp_path):
     got, reader = read(cut(tmp_path / "y.npy", -100))
     assert (len(got), reader.bad.reasons) == (398, {"the file is cut off": 1})
     assert reader.bad.first["line"] == 399
+    # However short it is: only its end is missing.
+    np.save(tmp_path / "z.npy", many(20))
+    got, reader = read(cut(tmp_path / "z.npy", -100), share=0.01)
+    assert (len(got), reader.bad.reasons) == (18, {"the file is cut off": 1})
 
 
 def test_files_of_another_format_are_not_ours(tmp_path):

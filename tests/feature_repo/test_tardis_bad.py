@@ -104,6 +104,19 @@ def test_a_file_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path):
     assert len(rows) == 5_000
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_cut_off_is_not_refused_for_it_however_short_it_is(tmp_path, packed):
+    if packed:
+        path = write(tmp_path / "a.csv.gz", TRADES, GOOD)
+        path.write_bytes(path.read_bytes()[:-4])  # of its end mark
+    else:
+        path = write(tmp_path / "a.csv", TRADES, [*GOOD, GOOD[0][:40]], end="")
+    rows, reader = read(path, share=0.01)
+    assert told(rows) == [(TRADE | BUY, 100.0, 1.0)] * 3
+    assert reader.bad.reasons == {"the file is cut off": 1}
+    assert reader.bad.first["line"] == 5
+
+
 def test_each_file_is_judged_by_itself(tmp_path):
     good = write(tmp_path / "good", TRADES, [line(n, n, "buy", 100, 1) for n in range(1_000)])
     poor = write(tmp_path / "poor", QUOTES, [line(0, 1, 2, 1, 1), line(1, 1, 1, 0, 1)])

@@ -14,14 +14,14 @@ __all__ = ["atomic_path", "data_root"]
 
 
 def data_root() -> Path:
-    """Folder of tapes, features, labels and the feature store: ``$OFI_META_DATA``, by default ``data``.
+    """Folder of tapes, features, labels and the feature store: ``$OFI_META_DATA``; ``data`` where it is unset or empty.
 
     Raises
     ------
     InputError
         When it is the address of an object store: as a path it would quietly become a folder of that name here.
     """
-    given = os.environ.get("OFI_META_DATA", "data")
+    given = os.environ.get("OFI_META_DATA") or "data"
     if "://" in given:
         raise InputError(f"OFI_META_DATA={given}", "a folder", "Mount the store, see docs/scaling.md, or copy from it")
     return Path(given).resolve()

@@ -14,6 +14,8 @@ def test_a_folder_is_made_absolute(monkeypatch, tmp_path):
     assert data_root() == tmp_path / "there"
     monkeypatch.delenv("OFI_META_DATA")
     assert data_root() == tmp_path / "data"
+    monkeypatch.setenv("OFI_META_DATA", "")  # as a file of settings leaves it that only names it
+    assert data_root() == tmp_path / "data"
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/data", "gs://bucket", "file:///data"])

@@ -123,7 +123,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
         raise InputError(f"{path} has schema {found!r}", f"schema {SCHEMA!r}", do)
-    for name in ("venue", "symbol", "simulated", "rows", "counts", "days"):
+    for name in ("venue", "symbol", "simulated", "rows", "counts", "days", "first_local_ns", "last_local_ns"):
         if name not in manifest:
             raise InputError(f"{path} lacks the field {name!r}", "the manifest that `write_tape` left there", do)
     days = manifest["days"]

@@ -93,9 +93,11 @@ def test_simulated_data_says_so_everywhere(tmp_path):
     assert one.manifest["simulated"] is True
 
 
-def edit_manifest(folder, **changes):
+def edit_manifest(folder, without="", **changes):
     path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    edited = {**json.loads(path.read_text()), **changes}
+    edited.pop(without, None)
+    path.write_text(json.dumps(edited))
 
 
 def rewrite_day(folder, change, *, keep_hash=True):
@@ -115,6 +117,7 @@ DAMAGE = {
     "no json": (lambda f: (f / "manifest.json").write_text("{"), "manifest.json cannot be read"),
     "days": (lambda f: edit_manifest(f, days=[3]), "field 'days' is damaged"),
     "field": (lambda f: (f / "manifest.json").write_text('{"schema": "ofi-meta tape 1"}'), "lacks the field 'venue'"),
+    "span": (lambda f: edit_manifest(f, without="last_local_ns"), "lacks the field 'last_local_ns'"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), r"holds \.parquet files without manifest.json"),
     "day gone": (
         lambda f: (f / "2024-07-18.parquet").unlink(),

@@ -31,7 +31,7 @@ class DayCut:
     """The rows of a stream whose local_ts lies in one UTC day; see ``stream.EventStream``.
 
     Where the stream has a valid book at midnight, the day opens with it: a clear and a snapshot of both sides, stamped
-    with the first row's local time. Rows before midnight serve for nothing else. Rows after the day are not read.
+    with the first row's local time. Rows before midnight serve for nothing else. Rows after the day are left out.
 
     Parameters
     ----------
@@ -112,7 +112,11 @@ class _Book:
             self._known = False
             self._px, self._qty = [np.zeros(0), np.zeros(0)], [np.zeros(0), np.zeros(0)]
             rows, kind = rows[broken[-1] + 1 :], kind[broken[-1] + 1 :]
-        self._known |= bool((kind == DEPTH_SNAPSHOT).any())
+        if not self._known:
+            # A diff without the book it belongs to is none of it, here as in the engine.
+            first = np.flatnonzero(kind == DEPTH_SNAPSHOT)[:1]
+            self._known = bool(len(first))
+            rows, kind = (rows[first[0] :], kind[first[0] :]) if self._known else (rows[:0], kind[:0])
         for side, flag in enumerate(_SIDES):
             mine = (rows["ev"] & np.uint64(flag)) != 0
             cleared = np.flatnonzero(mine & (kind == DEPTH_CLEAR))

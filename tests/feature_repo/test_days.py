@@ -11,7 +11,7 @@ import pytest
 from feature_repo.build import build_features
 from feature_repo.constants import SECOND_NS
 from feature_repo.errors import InputError
-from feature_repo.events import DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, KIND_MASK
+from feature_repo.events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, KIND_MASK, SELL, TRADE
 from feature_repo.market.day_cut import DayCut, day_span_ns
 from feature_repo.market.detect import choose_files
 from feature_repo.market.joined import Joined
@@ -19,6 +19,8 @@ from feature_repo.market.simulator import Simulation
 from feature_repo.market.source_days import day_stream, days_of, files_for
 from feature_repo.market.tape import Tape, open_tape, read_tape, write_stream, write_tape
 from tests.flows.conftest import RECORDINGS
+
+from .small_tape import rows
 
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
 
@@ -108,6 +110,27 @@ def test_what_cannot_be_joined_is_refused(days, tmp_path, wrong):
         other = Tape("binance_usdm", "ETHUSDT", rows_of(days[0])[:100], {"simulated": False})
         with pytest.raises(InputError, match="tapes of ETHUSDT on binance_usdm, "):
             Joined([days[1], open_tape(write_tape(other, tmp_path))])
+
+
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_a_day_opens_with_the_book_that_the_engine_has_at_midnight(size):
+    """Diffs from before the first snapshot, and from between a gap and the next one, are none of it."""
+    book = [(DEPTH_SNAPSHOT | BUY, 0, 5, 99.0, 1.0), (DEPTH_SNAPSHOT | SELL, 0, 5, 101.0, 1.0)]
+    begin = [(DEPTH | BUY, 0, 1, 99.5, 3.0), *book, (DEPTH | SELL, 0, 6, 102.0, 2.0)]
+    again = [
+        (GAP, 0, 7, 0.0, 0.0),
+        (DEPTH | SELL, 0, 8, 100.5, 3.0),
+        *((ev, 0, 9, px, 4.0) for ev, _, _, px, _ in book),
+    ]
+    end = (TRADE | BUY, SECOND_NS, SECOND_NS + 7, 101.0, 1.0)
+
+    class Cut(Tape):
+        def chunks(self):
+            return super().chunks(size)
+
+    for events, levels in (([*begin, end], [99.0, 101.0, 102.0]), ([*begin, *again, end], [99.0, 101.0])):
+        got = rows_of(DayCut(Cut("binance_usdm", "ETHUSDT", rows(*events), {}), date(2024, 7, 19)))
+        assert got["px"][kinds(got) == DEPTH_SNAPSHOT].tolist() == levels
 
 
 def test_a_day_without_rows_is_named(days):

@@ -11,6 +11,8 @@ from .constants import ENGINE, SECOND_NS, WINDOW_NS, EngineDefaults
 from .engine import Engine
 from .errors import InputError
 from .fields import CHANNELS, MARKET_DTYPE
+from .market.stream import MAX_BAD_SHARE
+from .refusal import WEEK_NS
 from .side_by_side import side_by_side
 from .table import QUOTE_DTYPE, FeatureTable
 
@@ -50,7 +52,8 @@ def build_features(
     Raises
     ------
     InputError
-        When the tape has no events, spans more than a year, or an event is later than its last.
+        When the tape has no events, spans more than a year, has events behind a hole of over a week (the engine
+        takes that for a broken clock, and would leave them all out), or an event is later than its last.
     """
     if tape.rows == 0:
         raise InputError(
@@ -80,6 +83,10 @@ def build_features(
         seen += at
         if progress is not None:
             progress(seen / tape.rows)
+    used_ns, lost = int(engine.state.scalars["last_local"][0]), engine.rejected.get("time_jump", 0)
+    if last - used_ns > WEEK_NS and lost > MAX_BAD_SHARE * tape.rows:
+        got = f"the tape of {tape.symbol} has no event for over a week after {np.datetime64(used_ns // SECOND_NS, 's')} UTC"
+        raise InputError(got, "events that follow each other", "Make tapes of what lies before and after it")
     quotes.resize(quoted, refcheck=False)
     return FeatureTable(
         venue=tape.venue,

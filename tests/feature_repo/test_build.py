@@ -106,6 +106,19 @@ def test_an_event_later_than_the_last_is_refused():
         build_features(tape(events), config=SHORT)
 
 
+def test_a_hole_of_over_a_week_is_refused_and_a_single_event_behind_it_is_not():
+    """Else all that lies behind the hole would be left out, without a word: two first days of a month in one folder."""
+    hole = 8 * 86_400 * 10**9
+    later = EVENTS.copy()
+    later["local_ts"] += hole
+    later["exch_ts"] += hole
+    with pytest.raises(InputError, match=r"has no event for over a week after 2026-01-05T01:5\d:\d\d UTC"):
+        build_features(tape(np.concatenate([EVENTS, later])), config=SHORT)
+    one = build_features(tape(np.concatenate([EVENTS, later[-1:]])), config=SHORT)
+    assert one.rejected["time_jump"] == 1
+    assert one.X.tobytes() == build_features(tape(), config=SHORT).X.tobytes()
+
+
 def rewritten(folder: Path, **changes) -> None:
     """Change fields of the manifest."""
     path = folder / MANIFEST_NAME

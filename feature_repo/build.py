@@ -85,7 +85,8 @@ def build_features(
             progress(seen / tape.rows)
     used_ns, lost = int(engine.state.scalars["last_local"][0]), engine.rejected.get("time_jump", 0)
     if last - used_ns > WEEK_NS and lost > MAX_BAD_SHARE * tape.rows:
-        got = f"the tape of {tape.symbol} has no event for over a week after {np.datetime64(used_ns // SECOND_NS, 's')} UTC"
+        when = np.datetime64(used_ns // SECOND_NS, "s")
+        got = f"the tape of {tape.symbol} has no event for over a week after {when} UTC"
         raise InputError(got, "events that follow each other", "Make tapes of what lies before and after it")
     quotes.resize(quoted, refcheck=False)
     return FeatureTable(

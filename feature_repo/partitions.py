@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .constants import SECOND_NS
+from .replaced import locked
 from .store import feast_root
 
 __all__ = ["PARTITIONED", "day_file", "day_name", "day_of", "files_of", "prune", "staged"]
@@ -93,7 +93,8 @@ def staged(symbol: str, views: Sequence[str], days: Iterable[int], marks: Mappin
     """A folder to write ``<view>/<day>.parquet`` in; at the end its files take their places, if nothing was raised.
 
     Every file moves whole, so that a reader sees an old one or a new one. The other days of the symbol stay, unless
-    they are of another origin: they go then.
+    they are of another origin: they go then. A second writer of the symbol waits for the first, or its days would lie
+    among those of the other; what a killed writer left is removed.
 
     Parameters
     ----------
@@ -101,23 +102,26 @@ def staged(symbol: str, views: Sequence[str], days: Iterable[int], marks: Mappin
     marks : origin of the rows, kept in the metadata of the files
     """
     root = feast_root()
-    (root / ".staging").mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f"{symbol}.", dir=root / ".staging"))
-    try:
-        for view in views:
-            (beside / view).mkdir()
-        yield beside
-        for view in views:
-            folder = root / view / symbol
-            folder.mkdir(parents=True, exist_ok=True)
-            for old in folder.glob("*.parquet"):
-                if not _is_of(old, marks):
-                    old.unlink()
-            for day in days:
-                (beside / view / f"{day_name(day)}.parquet").replace(day_file(view, symbol, day))
-            (root / view / f"{symbol}.parquet").unlink(missing_ok=True)  # one file a symbol, as earlier versions wrote
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    beside = root / ".staging" / symbol
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with locked(beside.with_name(f".{symbol}.lock")):
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            for view in views:
+                (beside / view).mkdir(parents=True)
+            yield beside
+            for view in views:
+                folder = root / view / symbol
+                folder.mkdir(parents=True, exist_ok=True)
+                for old in folder.glob("*.parquet"):
+                    if not _is_of(old, marks):
+                        old.unlink()
+                for day in days:
+                    (beside / view / f"{day_name(day)}.parquet").replace(day_file(view, symbol, day))
+                # One file a symbol, as earlier versions wrote.
+                (root / view / f"{symbol}.parquet").unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is_of(file: Path, marks: Mapping[str, str]) -> bool:

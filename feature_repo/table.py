@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ import pyarrow.parquet as pq
 from .constants import SECOND_NS, WINDOW_NS
 from .errors import InputError
 from .fields import CATALOGUE_HASH, CHANNELS, MARKET_DTYPE
+from .replaced import replaced_folder
 
 __all__ = ["QUOTE_DTYPE", "FeatureTable"]
 
@@ -103,10 +102,7 @@ class FeatureTable:
         the folder written
         """
         target = Path(root) / self.venue / self.symbol
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{self.symbol}.", dir=target.parent))
-        try:
-            os.chmod(beside, 0o755)
+        with replaced_folder(target) as beside:
             columns = {name: self.X[:, i] for i, name in enumerate(CHANNELS)}
             columns |= {f"market.{name}": self.market[name] for name in MARKET_DTYPE.names}
             quotes = {name: self.quotes[name] for name in QUOTE_DTYPE.names}
@@ -116,9 +112,6 @@ class FeatureTable:
                 for _ in pool.map(_write_day, *zip(*days, strict=True)):
                     pass
             (beside / "meta.json").write_text(json.dumps(self._meta(), indent=1) + "\n")
-            _replace_folder(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
         return target
 
     def _meta(self) -> dict[str, Any]:
@@ -173,17 +166,6 @@ class FeatureTable:
             rejected=dict(meta.get("rejected", {})),
             breaks=dict(meta.get("breaks", {})),
         )
-
-
-def _replace_folder(beside: Path, target: Path) -> None:
-    """Put ``beside`` in the place of ``target``. A folder cannot be renamed over a full one, so the old steps aside."""
-    old = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-        os.replace(target, old / "table")
-    os.replace(beside, target)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 _Columns = dict[str, np.ndarray]

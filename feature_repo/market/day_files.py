@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from ..constants import SECOND_NS
 from ..errors import InputError
 from ..events import EVENT_DTYPE
-from .replaced import told
+from ..replaced import told
 
 __all__ = ["AGAIN", "DAY_FILE", "ROW_GROUP", "DayFile", "DayWriter"]
 

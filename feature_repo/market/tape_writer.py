@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..events import EVENT_DTYPE
+from ..replaced import replaced_folder, told
 from .day_files import DAY_FILE, DayWriter
 from .manifest import MANIFEST_NAME, RowFacts, dump_manifest
-from .replaced import replaced_folder, told
 from .stream import EventStream
 
 __all__ = ["RowOrder", "write_stream"]

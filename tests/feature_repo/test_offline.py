@@ -151,6 +151,14 @@ def test_a_failed_write_leaves_the_old_files(root, monkeypatch):
     assert {p: p.read_bytes() for p in root.rglob("*") if p.suffix == ".parquet"} == before
 
 
+def test_what_a_killed_write_left_is_removed_by_the_next(root):
+    left = root / ".staging" / "ETHUSDT-SIM" / "microwindow"
+    left.mkdir(parents=True)
+    (left / DAY).write_bytes(b"half")
+    assert training_set(*fill()).found.all()
+    assert list((root / ".staging").iterdir()) == []
+
+
 def fill():
     table = make_table()
     ids, ts, ctx = some_candidates(table, ROWS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from feature_repo.constants import WINDOW_NS
 from feature_repo.errors import InputError
 from feature_repo.offline import training_set, write_store
+from feature_repo.partitions import staged
 from feature_repo.store import open_store
 
 from .store_table import DAY_NS, START_NS, make_table, some_candidates
@@ -107,6 +109,26 @@ def test_a_file_of_an_earlier_version_goes_when_its_symbol_is_written(root):
     assert sorted(p.name for view in VIEWS for p in (root / view).glob("*.parquet")) == ["BTCUSDT.parquet"] * 3
     assert not list((root / ".staging").iterdir())
     assert training_set(table.symbol, *some_candidates(table, [200])[:2]).found.all()
+
+
+def test_a_second_writer_of_a_symbol_waits_for_the_first(root):
+    """Else a day of one could lie beside a day of the other."""
+    inside = Event()
+
+    def write(mark):
+        with staged("ETHUSDT", ["microwindow"], [0], {}) as folder:
+            inside.set()
+            (folder / "microwindow" / "1970-01-01.parquet").write_text(mark)
+
+    second = Thread(target=write, args=("second",))
+    with staged("ETHUSDT", ["microwindow"], [0], {}) as folder, staged("BTCUSDT", [], [], {}):
+        second.start()
+        assert not inside.wait(0.3)
+        (folder / "microwindow" / "1970-01-01.parquet").write_text("first")
+    second.join(30)
+    assert inside.is_set()
+    assert (root / "microwindow" / "ETHUSDT" / "1970-01-01.parquet").read_text() == "second"
+    assert not list((root / ".staging").iterdir())
 
 
 def three_days_of_two_symbols(root):

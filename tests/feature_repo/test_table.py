@@ -120,6 +120,21 @@ def test_a_failed_save_leaves_the_old_table(tmp_path, monkeypatch):
     assert [f.name for f in folder.parent.iterdir()] == ["ETHUSDT-SIM"]
 
 
+def test_what_a_killed_save_left_is_put_right_by_the_next(tmp_path, monkeypatch):
+    folder = _made([DAY_NS], [True]).save(tmp_path)
+    # As a kill leaves it between two renames: the table only under its hidden name, and a new one half written.
+    folder.rename(folder.with_name(".ETHUSDT-SIM.old"))
+    (folder.with_name(".ETHUSDT-SIM.new") / "features").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetWriter, "write_table", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _made([2 * DAY_NS], [True]).save(tmp_path)
+    assert FeatureTable.load(folder).t_ns.tolist() == [DAY_NS], "the old table is back"
+    _made([2 * DAY_NS], [True]).save(tmp_path)
+    assert FeatureTable.load(folder).t_ns.tolist() == [2 * DAY_NS]
+    assert [f.name for f in folder.parent.iterdir()] == ["ETHUSDT-SIM"]
+
+
 def test_a_folder_that_is_no_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="no readable feature table"):
         FeatureTable.load(tmp_path / "nowhere")

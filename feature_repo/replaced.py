@@ -1,4 +1,4 @@
-"""A folder that is replaced whole: by one writer at a time, and in one piece even if that writer is killed."""
+"""What is replaced whole: by one writer at a time, and in one piece even if that writer is killed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..errors import InputError
+from .errors import InputError
 
-__all__ = ["replaced_folder", "told"]
+__all__ = ["locked", "replaced_folder", "told"]
 
 
 @contextmanager
@@ -28,10 +28,10 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         Where nothing can be written.
     """
     new, old, gone = (target.with_name(f".{target.name}.{part}") for part in ("new", "old", "gone"))
-    with told(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_name(f".{target.name}.lock")):
+    with ExitStack() as held:
         with told(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(target.with_name(f".{target.name}.lock")))
             _tidy(target, new, old, gone)
             new.mkdir()
         try:
@@ -71,10 +71,9 @@ def _tidy(target: Path, new: Path, old: Path, gone: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file that exists only while somebody holds it, or was killed with it."""
-    with told(path):
-        handle = _acquire(path)
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file that exists only while somebody holds it, or was killed with it; wait for whoever does."""
+    handle = _acquire(path)
     try:
         yield
     finally:

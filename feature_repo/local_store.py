@@ -5,8 +5,10 @@ Feast resolves relative paths against the folder of the definitions, which may b
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +20,14 @@ from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore
 from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig as _StockConfig
 from feast.infra.registry.file import FileRegistryStore
+from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RegistryConfig, RepoConfig
 from pydantic import Field, StrictStr
 
 from .newest import NewestWins, Row, event_us, newest_rows
+from .paths import atomic_path
 from .store import APPLY, feast_root
 
 __all__ = ["LocalRegistryStore", "LocalSqliteOnlineStore", "LocalSqliteOnlineStoreConfig"]
@@ -42,9 +46,14 @@ class LocalRegistryStore(FileRegistryStore):
     def __init__(self, registry_config: RegistryConfig, repo_path: Path | None) -> None:
         super().__init__(registry_config, feast_root())
 
-    def _write_registry(self, registry_proto) -> None:
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        super()._write_registry(registry_proto)
+    def _write_registry(self, registry_proto: Registry) -> None:
+        # As Feast's, but in one piece: Feast empties the file first, and an empty file is a registry of nothing.
+        registry_proto.version_id = str(uuid.uuid4())
+        registry_proto.last_updated.FromDatetime(datetime.now(UTC))
+        with atomic_path(self._filepath) as beside, beside.open("wb") as file:
+            file.write(registry_proto.SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class LocalSqliteOnlineStoreConfig(_StockConfig):

@@ -110,6 +110,26 @@ def test_registering_again_registers_what_is_missing(root):
     assert "meta_model_v1" in {s.name for s in open_store().list_feature_services()}
 
 
+def test_the_registry_is_written_in_one_piece(root, monkeypatch):
+    """A process that starts meanwhile must not find the empty file that Feast begins with: that is a registry too."""
+    apply_definitions()
+    registry, store = root / "registry.db", open_store()
+    before = registry.read_bytes()
+
+    def killed(_):
+        assert registry.read_bytes() == before
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete_feature_service("meta_model_v1")
+    assert registry.read_bytes() == before
+    assert [p.name for p in root.iterdir() if "registry" in p.name] == ["registry.db"]
+    open_store().delete_feature_service("meta_model_v1")
+    assert open_store().list_feature_services() == []
+
+
 @pytest.mark.slow
 def test_the_gates_process_loads_no_training_library(root):
     apply_definitions()

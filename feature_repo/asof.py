@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 
 from .errors import InputError
 
-__all__ = ["US", "AsofView", "join", "pull", "utc"]
+__all__ = ["AsofView", "join", "pull", "utc"]
 
-US = pa.timestamp("us", tz="UTC")
+_TIME = pa.timestamp("us", tz="UTC")
 _SCAN = "read_parquet(?, file_row_number = true, union_by_name = true)"
 _KEYS_LISTED = 64  # up to this many distinct keys are named in the scan, so that row groups of others are skipped
 _TRIES = 3
@@ -47,7 +47,7 @@ def utc(column: pa.ChunkedArray) -> pa.ChunkedArray:
         raise InputError(f"an event timestamp of type {column.type}", "a timestamp column", "Convert it to datetime64")
     if column.type.unit == "ns":
         column = pc.floor_temporal(column, unit="microsecond")  # a cast would cut times before 1970 upwards
-    return column.cast(US)
+    return column.cast(_TIME)
 
 
 def join(entities: pa.Table, times: pa.ChunkedArray, views: Sequence[AsofView], as_known: bool) -> list[pa.Table]:

@@ -17,7 +17,6 @@ __all__ = [
     "FEE_TIERS",
     "INSTRUMENTS",
     "SIMULATED_SYMBOL",
-    "TARDIS_VENUES",
     "FeeTier",
     "Instrument",
     "fee_tier",
@@ -27,17 +26,6 @@ __all__ = [
 
 SIMULATED_SYMBOL = "ETHUSDT-SIM"
 """The symbol of every simulated tape, so that nothing made from it can pass for market data."""
-
-TARDIS_VENUES = {
-    "binance-futures": "binance_usdm",
-    "binance-delivery": "binance_coinm",
-    "binance": "binance_spot",
-    "bybit": "bybit",
-    "bybit-spot": "bybit_spot",
-    "okex-swap": "okx_swap",
-    "okex": "okx_spot",
-}
-"""Our name of a venue by the exchange id that Tardis writes into its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +64,6 @@ class Instrument:
         This is the number that compiled code takes: it says both which kind it is and how much a contract is worth.
         """
         return self.contract_value if self.inverse else 0.0
-
-    @property
-    def quantity_unit(self) -> str:
-        """What a quantity of the tape counts."""
-        return "contracts" if self.inverse else "base units"
 
     def notional(self, price: float, quantity: float) -> float:
         """Value of a tape's quantity at a price, quote currency."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from ..constants import SECOND_NS
 from ..errors import InputError
 from ..events import EVENT_DTYPE
 from ..replaced import told
+from .sources import sha256_of
 
 __all__ = ["AGAIN", "DAY_FILE", "ROW_GROUP", "DayFile", "DayWriter"]
 
@@ -99,7 +99,7 @@ class DayWriter:
         path = self._path()
         with told(path):
             self.abandon()
-            self._days[path.name] = {"rows": self._rows, "sha256": _sha256(path)}
+            self._days[path.name] = {"rows": self._rows, "sha256": sha256_of(path)}
         self._rows = 0
 
 
@@ -149,7 +149,7 @@ class DayFile:
             stamp = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
             known = _verified.get(self.path)
             if known is None or known[0] != stamp:
-                known = _verified[self.path] = stamp, _sha256(self.path)
+                known = _verified[self.path] = stamp, sha256_of(self.path)
         except OSError as error:
             raise _unreadable(self.path, error) from error
         if known[1] != sha256:
@@ -179,8 +179,3 @@ class DayFile:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} cannot be read ({error})", "the Parquet that `write_tape` left there", AGAIN)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

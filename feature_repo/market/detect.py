@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +13,7 @@ from ..instruments import known_instruments
 from ..own_instruments import own_path
 from ..paths import data_root
 from . import npz
-from .sources import ACCEPTED, GZIP_MAGIC, CutOffError
+from .sources import ACCEPTED, CutOffError, first_bytes, sha256_of
 from .stream import MAX_BAD_SHARE, BadRows, Reader
 
 if TYPE_CHECKING:
@@ -167,14 +165,15 @@ def _look(path: Path, source: str | None, *, required: bool) -> Found | None:
 
 
 def _tell(path: Path) -> Found | None:
-    from . import sources, tardis
+    from . import sources, tardis_head
 
     array = npz.head_of(path)
     if array is not None:
         return Found(path, "hftbacktest", "", "", array.first_ns)
-    table = tardis.head_of(path)
+    table = tardis_head.head_of(path)
     if table is not None:
-        return Found(path, "tardis", tardis.VENUES.get(table.exchange, table.exchange), table.symbol, table.first_ns)
+        venue = tardis_head.VENUES.get(table.exchange, table.exchange)
+        return Found(path, "tardis", venue, table.symbol, table.first_ns)
     lines = sources.head_of(path)
     if lines is not None:
         return Found(path, "binance", *_contract_of(path), lines.first_ns)
@@ -206,7 +205,7 @@ def _contract_of(path: Path) -> tuple[str, str]:
     except InputError as error:
         raise InputError(f"{path}, line {n}: {error.got}", error.accepts, error.do) from error
     except CutOffError:
-        pass
+        pass  # what it names before its end counts; the reader tells of the cut
     finally:
         blocks.close()
     return parser.venue or "", parser.symbol or ""
@@ -218,10 +217,9 @@ def _refuse_twins(found: Sequence[Found]) -> None:
     for f in found:
         by_size.setdefault(f.path.stat().st_size, []).append(f.path)
     for paths in by_size.values():
-        seen: dict[bytes, Path] = {}
+        seen: dict[str, Path] = {}
         for path in paths if len(paths) > 1 else ():
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").digest()
+            digest = sha256_of(path)
             if digest in seen:
                 raise InputError(
                     f"{path} has the same content as {seen[digest].name}", "each file once", "Remove one of them"
@@ -311,16 +309,12 @@ def _readers(found: Sequence[Found], max_bad_share: float, *, assumed: bool) -> 
 
 def _beginning(path: Path) -> str:
     """How a file of no known format begins, to go on after its name in a message."""
-    with path.open("rb") as handle:
-        head = handle.read(4_096)
+    head = first_bytes(path, 4_096)
+    if head is None:
+        return " is damaged: no .gz after its first bytes"
+    if not head:
+        return " is a .gz with nothing in it"
     if head[:4] == b"PAR1":
         return " is a Parquet file outside its tape folder"
-    if head[:2] == GZIP_MAGIC:
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, 512)
-        except zlib.error:
-            return " is damaged: no .gz after its first bytes"
-        if not head:
-            return " is a .gz with nothing in it"
     text = head.split(b"\n", 1)[0][:60].decode("utf-8", "replace").strip()
     return f", line 1 is {text if text.isprintable() else 'binary data'!r}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -19,11 +18,12 @@ from ..errors import InputError
 from ..instruments import instrument
 from ..paths import atomic_path
 from .fetch_file import API_KEY, Day, download, look, size_told
-from .tardis import VENUES
+from .sources import sha256_of
+from .tardis_head import VENUES
 
-__all__ = ["EXCHANGES", "SUMS_NAME", "TYPES", "Fetched", "default_types", "fetch"]
+__all__ = ["SUMS_NAME", "TYPES", "Fetched", "default_types", "fetch"]
 
-EXCHANGES = {venue: exchange for exchange, venue in VENUES.items()}
+_EXCHANGES = {venue: exchange for exchange, venue in VENUES.items()}
 """Tardis' name of each venue."""
 
 TYPES = (
@@ -137,8 +137,8 @@ def fetch(
 
 
 def _asked(symbol: str, date: str, venue: str, endpoint: str | None, patience_s: float) -> Day:
-    if venue not in EXCHANGES:
-        raise InputError(f"venue {venue!r}", f"one of {', '.join(EXCHANGES)}", "Give one of these as VENUE")
+    if venue not in _EXCHANGES:
+        raise InputError(f"venue {venue!r}", f"one of {', '.join(_EXCHANGES)}", "Give one of these as VENUE")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", symbol):
         raise InputError(f"symbol {symbol!r}", "a name like ETHUSDT or ETH-USDT-SWAP", "Give the exchange's own name")
     symbol = symbol.upper()
@@ -160,7 +160,7 @@ def _asked(symbol: str, date: str, venue: str, endpoint: str | None, patience_s:
         from tardis_dev import DEFAULT_DATASETS_ENDPOINT as endpoint
     if not re.match(r"https?://[^/\s]+", endpoint):
         raise InputError(f"endpoint {endpoint!r}", "an http or https address", f"Check {_ENDPOINT}")
-    return Day(EXCHANGES[venue], symbol, day, endpoint.rstrip("/"), key, patience_s)
+    return Day(_EXCHANGES[venue], symbol, day, endpoint.rstrip("/"), key, patience_s)
 
 
 def _checked_types(types: Sequence[str]) -> tuple[str, ...]:
@@ -208,7 +208,7 @@ def _one(day: Day, data_type: str, target: Path, progress: Progress | None, forc
     if not rows:
         _note(target, name, {"empty": True})
         return Fetched(path, "", 0, True, data_type, empty=True)
-    sha256, size = _sha256(beside), beside.stat().st_size
+    sha256, size = sha256_of(beside), beside.stat().st_size
     # The note first: killed between the two, the next run fetches again, and never trusts what it should not.
     _note(target, name, {"size": size, "sha256": sha256})
     os.replace(beside, path)
@@ -222,7 +222,7 @@ def _there(day: Day, data_type: str, path: Path, force: bool) -> Fetched | None:
     noted = _sums(path.parent).get(path.name)
     if not path.exists():
         return Fetched(path, "", 0, False, data_type, empty=True) if noted and noted.get("empty") else None
-    sha256, size = _sha256(path), path.stat().st_size
+    sha256, size = sha256_of(path), path.stat().st_size
     if noted and noted.get("sha256") == sha256:
         return Fetched(path, sha256, size, False, data_type)
     if noted and "sha256" in noted:
@@ -264,8 +264,3 @@ def _note(folder: Path, name: str, entry: dict) -> None:
     sums = {**_sums(folder), name: entry}
     with atomic_path(folder / SUMS_NAME) as beside:
         beside.write_text(json.dumps(dict(sorted(sums.items())), indent=2) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -20,14 +20,12 @@ from .audit import BookAudit
 from .manifest import RowFacts
 from .segment import Segment
 from .sources import CUT_OFF
-from .stream import Reader
+from .stream import OVERLAP_NS, Reader
 
 __all__ = ["CROSSED", "Import"]
 
 CROSSED = "crossed book"
 """Reason of the depth messages after which the best bid is not below the best ask; their rows are kept."""
-
-_OVERLAP_NS = SECOND_NS
 
 
 class Import:
@@ -119,7 +117,7 @@ class Import:
     def _join(self, before: Segment, segment: Segment, chunk: np.ndarray) -> np.ndarray:
         """The GAP row between two segments."""
         first_ns = int(chunk["local_ts"][0])
-        if first_ns < self._latest_ns - _OVERLAP_NS:
+        if first_ns < self._latest_ns - OVERLAP_NS:
             raise InputError(
                 f"{_names(segment.reader)} begins {(self._latest_ns - first_ns) / SECOND_NS:.1f} s before "
                 f"{_names(before.reader)} ends",

@@ -11,12 +11,11 @@ import numpy as np
 from ..constants import SECOND_NS
 from ..errors import InputError
 from ..events import EVENT_DTYPE, GAP
+from .stream import OVERLAP_NS
 from .tape import StoredTape
 
 __all__ = ["Joined"]
 
-_OVERLAP_NS = SECOND_NS
-"""Two imports of the same minute may differ by their clock constants, by no more than this."""
 _ADDED = ("bad_rows", "depth", "messages", "skipped")
 _LISTED = ("sources", "warnings")
 _FIRST = ("seed", "hours", "edge", "mechanism", "rate", "clock_offset_ns", "planted_edge", "clock", "local_ts_unit")
@@ -49,7 +48,7 @@ class Joined:
             raise InputError(f"tapes of {named}", "tapes of one contract", "Join those of one")
         ((self.venue, self.symbol, self.simulated),) = contracts
         for before, tape in zip(self._tapes, self._tapes[1:], strict=False):
-            if tape.span_ns[0] < before.span_ns[1] - _OVERLAP_NS:
+            if tape.span_ns[0] < before.span_ns[1] - OVERLAP_NS:
                 over_s = (before.span_ns[1] - tape.span_ns[0]) / SECOND_NS
                 raise InputError(
                     f"{tape.path} begins {over_s:.1f} s before {before.path} ends",
@@ -91,4 +90,4 @@ class Joined:
         """Between which neighbours something is missing."""
         opened = [tape.manifest.get("opened_from_ns") for tape in self._tapes[1:]]
         ended = [tape.span_ns[1] for tape in self._tapes[:-1]]
-        return [ns is None or abs(ns - end) > _OVERLAP_NS for ns, end in zip(opened, ended, strict=True)]
+        return [ns is None or abs(ns - end) > OVERLAP_NS for ns, end in zip(opened, ended, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import struct
 import zipfile
@@ -22,8 +21,8 @@ from ..constants import SECOND_NS
 from ..errors import InputError
 from ..events import GAP, LOCAL
 from .npz_rows import NpzRows
-from .sources import CUT_OFF
-from .stream import BadRows
+from .sources import CUT_OFF, sha256_of
+from .stream import OVERLAP_NS, BadRows
 
 __all__ = ["NpzHead", "NpzReader", "head_of"]
 
@@ -34,7 +33,6 @@ _WHAT = "an .npz with one array `data`: hftbacktest's event_dtype [N], or its ol
 _AGAIN = "Copy it again from its source"
 _UNITS = ((10**18, 1), (10**15, 1_000), (10**12, 1_000_000))  # of times as large as this: ns, us, ms
 _NAMES = {1: "ns", 1_000: "us", 1_000_000: "ms"}
-_OVERLAP_NS = SECOND_NS
 _PAUSE_NS = 600 * SECOND_NS
 _FAR_NS = 86_400 * SECOND_NS
 
@@ -116,7 +114,7 @@ class NpzReader:
         before = 0
         for head in self._heads:
             last_ns = self._rows.last_local_ns
-            if last_ns and head.first_ns < last_ns - _OVERLAP_NS:
+            if last_ns and head.first_ns < last_ns - OVERLAP_NS:
                 raise InputError(
                     f"{head.path} begins {(last_ns - head.first_ns) / SECOND_NS:.0f} s before the file before it ends",
                     "files that continue each other",
@@ -143,7 +141,7 @@ class NpzReader:
                 {
                     "name": head.path.name,
                     "size": head.path.stat().st_size,
-                    "sha256": _sha256(head.path),
+                    "sha256": sha256_of(head.path),
                     "lines": read,
                     "layout": head.layout,
                 }
@@ -302,8 +300,3 @@ def _refuse_order(heads: Sequence[NpzHead]) -> None:
                 "one initial snapshot, beside the events that follow it",
                 "Remove one of them",
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

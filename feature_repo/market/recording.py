@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..constants import SECOND_NS
 from ..errors import InputError
 from .binance import NO_JSON, BinanceParser
 from .binance_lines import BinanceLines
 from .sources import ACCEPTED, CUT_OFF, CutOffError, Source, head_of, open_blocks
-from .stream import BadRows
+from .stream import OVERLAP_NS, BadRows
 
 __all__ = ["BinanceReader"]
 
 _WHAT = "`<local_ts> <json>` a line"
-_OVERLAP_NS = SECOND_NS
 
 
 class BinanceReader:
@@ -65,7 +63,7 @@ class BinanceReader:
         """EVENT_DTYPE [n] of a block of lines each; once only."""
         reader, latest_ns, before = BinanceLines(self._parser), 0, ""
         for k, source in enumerate(self._sources):
-            if source.first_ns < latest_ns - _OVERLAP_NS:
+            if source.first_ns < latest_ns - OVERLAP_NS:
                 raise InputError(
                     f"{source.path} begins before {before} ends",
                     "files that continue each other",

@@ -84,7 +84,7 @@ def _last_day(file: Found) -> date:
         for block in blocks:
             tail = block
     except CutOffError:
-        pass
+        pass  # what could be read tells; the reader tells of the cut
     finally:
         blocks.close()
     for line in reversed(tail.splitlines()):
@@ -112,7 +112,7 @@ def _opens_with_book(path: Path) -> bool:
             if lines >= _PEEK_LINES:
                 return False
     except CutOffError:
-        pass
+        pass  # what could be read tells; the reader tells of the cut
     finally:
         blocks.close()
     return False

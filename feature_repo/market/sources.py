@@ -23,8 +23,10 @@ __all__ = [
     "CutOffError",
     "Source",
     "file_sha256",
+    "first_bytes",
     "head_of",
     "open_blocks",
+    "sha256_of",
 ]
 
 ACCEPTED = (
@@ -79,13 +81,30 @@ class Source:
         return file_sha256(self.path)
 
 
+def sha256_of(path: Path) -> str:
+    """Hash of a file, without holding it in memory."""
+    with path.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
 def file_sha256(path: Path) -> str:
-    """Hash of a file, without holding it in memory. InputError where it cannot be read."""
+    """``sha256_of``; InputError where the file cannot be read."""
     try:
-        with path.open("rb") as raw:
-            return hashlib.file_digest(raw, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def first_bytes(path: Path, size: int) -> bytes | None:
+    """At most ``size`` bytes of the beginning, unpacked if it is a .gz; None where that cannot be unpacked."""
+    with path.open("rb") as raw:
+        head = raw.read(size)
+    if head[:2] != GZIP_MAGIC:
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, size)
+    except zlib.error:
+        return None
 
 
 def head_of(path: Path) -> Source | None:
@@ -99,17 +118,10 @@ def head_of(path: Path) -> Source | None:
         When the file cannot be read.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as raw:
-            head = raw.read(_SNIFF_BYTES)
+        size, head = path.stat().st_size, first_bytes(path, _SNIFF_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if head[:2] == GZIP_MAGIC:
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, _SNIFF_BYTES)
-        except zlib.error:
-            return None
-    for line in head.split(b"\n")[:_SNIFF_LINES]:
+    for line in (head or b"").split(b"\n")[:_SNIFF_LINES]:
         match = _LINE.match(line)
         if match:
             unit, unit_ns = _UNITS[len(match[1])]

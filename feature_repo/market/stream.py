@@ -10,12 +10,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..constants import SECOND_NS
 from ..errors import InputError
 
-__all__ = ["MAX_BAD_SHARE", "BadRows", "EventStream", "Reader"]
+__all__ = ["MAX_BAD_SHARE", "OVERLAP_NS", "BadRows", "EventStream", "Reader"]
 
 MAX_BAD_SHARE = 0.01
 """With a larger share of unusable rows a file is refused."""
+OVERLAP_NS = SECOND_NS
+"""What follows may begin so much before the end of what it follows, and is held at that end: clocks differ by a little.
+More is refused."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ from .tardis_lines import SKIPPED_ZERO, STEPPED_BACK, Columns, Layout, layout_of
 from .tardis_merge import fill_exchange_time, merge
 from .tardis_scan import LineScanner
 
-__all__ = ["VENUES", "TardisHead", "TardisReader", "head_of"]
+__all__ = ["TardisReader"]
 
 _WHAT = "Tardis CSV lines of one exchange and symbol"
 # A depth message that a trade caused must come after it: hftbacktest's queue would shrink twice.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .sources import GZIP_MAGIC
+from .sources import first_bytes
 from .tardis_lines import layout_of, read_line
 
 __all__ = ["HEAD_BYTES", "VENUES", "TardisHead", "head_of"]
@@ -55,16 +54,10 @@ def head_of(path: Path) -> TardisHead | None:
     """
     path = Path(path)
     try:
-        with path.open("rb") as raw:
-            head = raw.read(HEAD_BYTES)
+        head = first_bytes(path, HEAD_BYTES)
     except OSError:
-        return None
-    if head[:2] == GZIP_MAGIC:
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
-        except zlib.error:
-            return None
-    lines = head.split(b"\n")
+        return None  # whoever asks has a sentence for a file that nobody can read
+    lines = (head or b"").split(b"\n")
     layout = layout_of(lines[0])
     if layout is None:
         return None

@@ -17,13 +17,12 @@ from feature_repo.instruments import (
     FEE_TIERS,
     INSTRUMENTS,
     SIMULATED_SYMBOL,
-    TARDIS_VENUES,
     Instrument,
     fee_tier,
     instrument,
     known_instruments,
 )
-from feature_repo.market import tardis
+from feature_repo.market.tardis_head import VENUES
 from feature_repo.own_instruments import example_entry
 
 from ..oracles import oracle_rows
@@ -50,10 +49,8 @@ def test_facts_are_sane(facts):
         assert facts.venue in ("binance_coinm", "bybit", "okx_swap")
         assert facts.lot == 1.0
         assert facts.face_value == facts.contract_value
-        assert facts.quantity_unit == "contracts"
     else:
         assert facts.face_value == 0.0
-        assert facts.quantity_unit == "base units"
         # Only OKX counts linear contracts; elsewhere a reader must not multiply.
         assert facts.venue == "okx_swap" or facts.contract_value == 1.0
     with pytest.raises(FrozenInstanceError):
@@ -62,8 +59,7 @@ def test_facts_are_sane(facts):
 
 def test_every_venue_has_fees_and_a_symbol():
     assert {venue for venue, _ in INSTRUMENTS} == set(FEE_TIERS)
-    assert set(TARDIS_VENUES.values()) == set(FEE_TIERS) - {"simulated"}
-    assert tardis.VENUES == TARDIS_VENUES
+    assert set(VENUES.values()) == set(FEE_TIERS) - {"simulated"}
     for venue, tiers in FEE_TIERS.items():
         regular, *_, best = tiers
         assert regular.name == "regular"

@@ -25,7 +25,8 @@ from feature_repo.events import (
     TRADE,
 )
 from feature_repo.market.stream import BadRows
-from feature_repo.market.tardis import VENUES, TardisReader, head_of
+from feature_repo.market.tardis import TardisReader
+from feature_repo.market.tardis_head import VENUES, head_of
 
 from .tardis_plain import BOOK, QUOTES, START_US, TICKER, TRADES, book_header, line, write
 from .tardis_read import BREAK, CLEAR, SET, read, snapshot, told

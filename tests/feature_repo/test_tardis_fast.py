@@ -15,6 +15,7 @@ from feature_repo.events import BUY, DEPTH_CLEAR, EVENT_DTYPE, GAP, KIND_MASK
 from feature_repo.market import tardis
 from feature_repo.market.stream import BadRows
 from feature_repo.market.tardis import TardisReader
+from feature_repo.market.tardis_head import TardisHead
 from feature_repo.market.tardis_lines import layout_of
 from feature_repo.market.tardis_merge import merge
 from feature_repo.market.tardis_scan import LineScanner
@@ -100,9 +101,9 @@ def _read(folder: Path, chains: dict[str, list[str]], monkeypatch: pytest.Monkey
             files[-1].write_bytes(text.encode("latin-1"))
             kinds[files[-1]] = data_type, day
 
-    def head(path: Path) -> tardis.TardisHead:
+    def head(path: Path) -> TardisHead:
         data_type, day = kinds[path]
-        return tardis.TardisHead(path, data_type, "binance-futures", "ETHUSDT", START_US * 1_000 if day == 0 else 2**62)
+        return TardisHead(path, data_type, "binance-futures", "ETHUSDT", START_US * 1_000 if day == 0 else 2**62)
 
     monkeypatch.setattr(tardis, "_head", head)
     reader = TardisReader(files, BadRows(1.0), **options)

@@ -23,9 +23,9 @@ from .errors import InputError
 from .fees import FEE_TIERS
 from .instruments import Instrument
 
-__all__ = ["FILE_NAME", "example_entry", "own_path", "read_own"]
+__all__ = ["example_entry", "own_path", "read_own"]
 
-FILE_NAME = "instruments.json"
+_FILE_NAME = "instruments.json"
 
 _VENUES = tuple(venue for venue in FEE_TIERS if venue != "simulated")
 _KINDS = {"binance_coinm": (True,), "bybit": (False, True), "okx_swap": (False, True)}
@@ -38,7 +38,7 @@ _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9_-]*")  # it names a folder, too
 
 def own_path(root: Path) -> Path:
     """The file below the data folder ``root``."""
-    return root / FILE_NAME
+    return root / _FILE_NAME
 
 
 def example_entry(venue: str, symbol: str) -> str:

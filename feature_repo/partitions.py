@@ -22,7 +22,7 @@ from .constants import SECOND_NS
 from .replaced import locked
 from .store import feast_root
 
-__all__ = ["PARTITIONED", "day_file", "day_name", "day_of", "files_of", "prune", "staged"]
+__all__ = ["PARTITIONED", "day_name", "day_of", "files_of", "prune", "staged"]
 
 PARTITIONED = {"partitions": "symbol/day"}
 """Tag of a source that is laid out so, and whose key begins with the symbol, up to a colon or the end."""
@@ -41,7 +41,7 @@ def day_name(day: int) -> str:
     return date.fromordinal(_EPOCH + int(day)).isoformat()
 
 
-def day_file(view: str, symbol: str, day: int) -> Path:
+def _day_file(view: str, symbol: str, day: int) -> Path:
     """Where the rows of one view, symbol and day are kept."""
     return feast_root() / view / symbol / f"{day_name(day)}.parquet"
 
@@ -117,7 +117,7 @@ def staged(symbol: str, views: Sequence[str], days: Iterable[int], marks: Mappin
                     if not _is_of(old, marks):
                         old.unlink()
                 for day in days:
-                    (beside / view / f"{day_name(day)}.parquet").replace(day_file(view, symbol, day))
+                    (beside / view / f"{day_name(day)}.parquet").replace(_day_file(view, symbol, day))
                 # One file a symbol, as earlier versions wrote.
                 (root / view / f"{symbol}.parquet").unlink(missing_ok=True)
         finally:

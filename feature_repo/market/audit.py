@@ -7,7 +7,7 @@ import numpy as np
 from ..events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, KIND_MASK
 from ..jit import kernel_jit
 
-__all__ = ["BookAudit", "best_quotes"]
+__all__ = ["BookAudit"]
 
 _jit = kernel_jit(__file__)
 _SLOTS = 1 << 14  # of a side, to begin with; a power of two
@@ -188,11 +188,3 @@ class BookAudit:
             _quote(*self._tables, self._memo[_SEEN] - 1, 0, last_row, bid, ask)
             self._memo[_TOUCHED] = 0
         return last_row[:m], bid[:m], ask[:m]
-
-
-def best_quotes(events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best prices after each depth message of a whole tape, EVENT_DTYPE [N]; see ``BookAudit.update``."""
-    audit = BookAudit()
-    parts = audit.update(events), audit.finish()
-    last_row, bid, ask = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return last_row, bid, ask

@@ -16,10 +16,10 @@ from .hft import to_hftbacktest
 if TYPE_CHECKING:
     from .tape import StoredTape, Tape
 
-__all__ = ["PART_ROWS", "HftFiles", "hft_parts", "write_hft"]
+__all__ = ["HftFiles", "hft_parts", "write_hft"]
 
 _TIMES = ("ev", "exch_ts", "local_ts")
-PART_ROWS = 1 << 22
+_PART_ROWS = 1 << 22
 """Rows of a part, 256 MiB in memory. A replay holds one or two parts."""
 
 
@@ -38,7 +38,7 @@ class HftFiles:
 
 
 def write_hft(
-    tape: StoredTape | Tape, folder: Path, *, rows: int = PART_ROWS, progress: Callable[[float], None] | None = None
+    tape: StoredTape | Tape, folder: Path, *, rows: int = _PART_ROWS, progress: Callable[[float], None] | None = None
 ) -> HftFiles:
     """Write the replay's rows of a tape into ``folder``, 64 bytes a row.
 
@@ -60,7 +60,7 @@ def write_hft(
     return HftFiles(tuple(paths), (first, last))
 
 
-def hft_parts(tape: StoredTape | Tape, *, rows: int = PART_ROWS) -> Iterator[np.ndarray]:
+def hft_parts(tape: StoredTape | Tape, *, rows: int = _PART_ROWS) -> Iterator[np.ndarray]:
     """What ``to_hftbacktest`` gives, in pieces that can be replayed one after the other.
 
     The tape is cut only where every earlier row is earlier at the exchange too, so that no row has to be split over two

@@ -22,9 +22,9 @@ from .segment import Segment
 from .sources import CUT_OFF
 from .stream import OVERLAP_NS, Reader
 
-__all__ = ["CROSSED", "Import"]
+__all__ = ["Import"]
 
-CROSSED = "crossed book"
+_CROSSED = "crossed book"
 """Reason of the depth messages after which the best bid is not below the best ask; their rows are kept."""
 
 
@@ -153,7 +153,7 @@ class Import:
         told = _merged(list(by_reader.values()))
         clocks = [s.clock_facts(by_reader[id(s.reader)]) for s in self._segments]
         bad = sum((a.reasons for a in accounts), Counter[str]())
-        bad[CROSSED] += self._audit.crossed
+        bad[_CROSSED] += self._audit.crossed
         facts: dict[str, Any] = {
             "messages": {},
             "skipped": {},

@@ -18,7 +18,6 @@ from ..errors import InputError
 __all__ = [
     "ACCEPTED",
     "CUT_OFF",
-    "GZIP_MAGIC",
     "Blocks",
     "CutOffError",
     "Source",
@@ -34,7 +33,7 @@ ACCEPTED = (
     "tape, a Binance recording (`<local_ts> <json>` a line, plain or .gz), Tardis CSV (plain or .gz), hftbacktest .npz "
     "or .npy, or a folder of such files"
 )
-GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b"
 CUT_OFF = "the file is cut off"
 """Reason of the one bad row that stands for the rest of a file."""
 
@@ -99,7 +98,7 @@ def first_bytes(path: Path, size: int) -> bytes | None:
     """At most ``size`` bytes of the beginning, unpacked if it is a .gz; None where that cannot be unpacked."""
     with path.open("rb") as raw:
         head = raw.read(size)
-    if head[:2] != GZIP_MAGIC:
+    if head[:2] != _GZIP_MAGIC:
         return head
     try:
         return zlib.decompressobj(wbits=31).decompress(head, size)
@@ -237,7 +236,7 @@ class Blocks(Iterator[bytes]):
 
 def _pieces(path: Path, raw: BinaryIO, size: int) -> Iterator[bytes]:
     """The bytes of a file, unpacked if it is a .gz."""
-    packed = raw.read(2) == GZIP_MAGIC
+    packed = raw.read(2) == _GZIP_MAGIC
     raw.seek(0)
     if not packed:
         while piece := raw.read(size):
@@ -255,7 +254,7 @@ def _pieces(path: Path, raw: BinaryIO, size: int) -> Iterator[bytes]:
                 data = data.lstrip(b"\0")  # padding between members
                 if not data:
                     continue
-                if not data.startswith(GZIP_MAGIC[: len(data)]):
+                if not data.startswith(_GZIP_MAGIC[: len(data)]):
                     raise isal_zlib.error("bytes behind its end")
                 inside = isal_zlib.decompressobj(wbits=31)
             piece = inside.decompress(data, size)

@@ -31,12 +31,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..instruments import instrument
-from .stream import EventStream
 from .walk import SIGN_LAGS, STEP_NS, TapeWalk
 from .walk_stats import FEW, MIN, Series, autocorrelation, fano, kurtosis, mean_r2, mean_range_bps, r2, within_r2
 
-__all__ = ["Facts", "facts_of", "facts_table", "stylised_facts"]
+__all__ = ["Facts", "facts_of", "facts_table"]
 
 _NAN = float("nan")
 _HALF_HOUR = 18_000  # x 100 ms
@@ -87,22 +85,6 @@ class Facts:
     orders_per_s: float = _NAN
     depth_best: float = _NAN  # base units, mean of both sides
     depth_top5: float = _NAN
-
-
-def stylised_facts(stream: EventStream) -> Facts:
-    """Measure a tape, a simulation or an import: it is read once, a chunk at a time.
-
-    Raises
-    ------
-    InputError
-        For a symbol that the table of instruments lacks, and whatever the stream raises.
-    """
-    walk: TapeWalk | None = None
-    for chunk in stream.chunks():
-        if walk is None:
-            walk = TapeWalk(instrument(stream.venue, stream.symbol).tick)
-        walk.update(chunk)
-    return Facts() if walk is None else facts_of(walk.finish())
 
 
 def facts_of(walk: TapeWalk) -> Facts:

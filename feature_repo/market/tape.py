@@ -26,7 +26,6 @@ from .stream import MAX_BAD_SHARE, EventStream
 from .tape_writer import RowOrder, write_stream
 
 __all__ = [
-    "CHUNK",
     "StoredTape",
     "Tape",
     "open_stream",
@@ -40,7 +39,7 @@ __all__ = [
 
 Advance = Callable[[float], None]
 
-CHUNK = 1 << 16
+_CHUNK = 1 << 16
 """Rows of a chunk, 4 MiB: written and read while they are in the processor's cache."""
 _CHECKED = ("ev", "exch_ts", "local_ts")
 _ALL = EVENT_DTYPE.names or ()
@@ -72,7 +71,7 @@ class _Named(ABC):
         return np.concatenate([c[(c["ev"] & np.uint64(KIND_MASK)) == kind] for c in self.chunks()])
 
     @abstractmethod
-    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``, in order. What ``columns`` does not name is of no use to the taker."""
 
 
@@ -102,7 +101,7 @@ class Tape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.events["local_ts"][0]), int(self.events["local_ts"][-1])
 
-    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``: views of ``events``, of which every column is there anyway."""
         for at in range(0, len(self.events), rows):
             yield self.events[at : at + rows]
@@ -136,7 +135,7 @@ class StoredTape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.manifest["first_local_ns"]), int(self.manifest["last_local_ns"])
 
-    def chunks(self, rows: int = CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``, new arrays.
 
         A thread reads one row group ahead; no more than two are in memory.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 
 from feature_repo.market.simulator import MECHANISMS, Simulation
-from feature_repo.market.stylised import Facts, stylised_facts
+from feature_repo.market.stylised import Facts
+from feature_repo.market.summary import summarise
 
 from .sim_proof import prove, spots_of
 
@@ -56,11 +57,11 @@ def _value(facts: Facts, name: str) -> str:
 
 
 def facts_table(recording: str | None) -> None:
-    columns = {k: stylised_facts(Simulation(**{"seed": 3, "hours": 24.0} | v)) for k, v in COLUMNS.items()}
+    columns = {k: summarise(Simulation(**{"seed": 3, "hours": 24.0} | v)).facts for k, v in COLUMNS.items()}
     if recording is not None:
         from feature_repo import read_tape
 
-        columns["real, 8 minutes"] = stylised_facts(read_tape(recording))
+        columns["real, 8 minutes"] = summarise(read_tape(recording)).facts
     print("| |", " | ".join(f"{'' if k.startswith('real') else 'SIMULATED '}{k}" for k in columns), "| published |")
     print("| --- |" + " --- |" * (len(columns) + 1))
     for name, text in SHOWN.items():

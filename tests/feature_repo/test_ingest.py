@@ -17,12 +17,13 @@ from feature_repo.constants import BASE_LATENCY_NS, MS_NS, SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.events import BUY, DEPTH, DEPTH_CLEAR, DEPTH_SNAPSHOT, GAP, KIND_MASK, SELL
 from feature_repo.market import audit, segment
-from feature_repo.market.audit import BookAudit, best_quotes
+from feature_repo.market.audit import BookAudit
 from feature_repo.market.clock import ClockOffset
 from feature_repo.market.ingest import Import
 from feature_repo.market.tape import Tape, open_tape, read_tape, write_stream
 from feature_repo.window import FeatureWindow
 
+from .audited import best_quotes
 from .readers import T0_NS, RowReader, messages
 from .streams import SHORT, random_events
 

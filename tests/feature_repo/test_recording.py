@@ -17,11 +17,11 @@ from feature_repo.events import (
     DEPTH_BBO,
     KIND_MASK,
 )
-from feature_repo.market.audit import best_quotes
 from feature_repo.market.clock import ClockOffset
 from feature_repo.market.sources import CutOffError, open_blocks
 from feature_repo.market.tape import open_stream, read_tape, write_tape
 
+from .audited import best_quotes
 from .binance_messages import BOOK, MS, T0, record, snap, spot, trade, usdm
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -15,10 +15,10 @@ import pytest
 
 from feature_repo.constants import MS_NS
 from feature_repo.events import DEPTH, DEPTH_SNAPSHOT, EXCH, FUNDING, KIND_MASK, LOCAL, TRADE
-from feature_repo.market.audit import best_quotes
 from feature_repo.market.binance import BinanceParser
 from feature_repo.market.tape import read_tape, to_hftbacktest
 
+from .audited import best_quotes
 from .binance_messages import BOOK, T0, record, trade
 from .replay import dict_book, replay
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.events import BUY, DEPTH, EVENT_DTYPE, SELL, TRADE
-from feature_repo.market.stylised import Facts, facts_of, facts_table, stylised_facts
+from feature_repo.market.stylised import Facts, facts_of, facts_table
+from feature_repo.market.summary import summarise
 from feature_repo.market.walk import SIGN_LAGS, STEP_NS, TapeWalk
 from feature_repo.market.walk_stats import Series, autocorrelation, mean_r2, r2, within_r2
 
@@ -221,7 +222,7 @@ def test_known_figures_of_the_real_recording():
     from feature_repo.market.tape import read_tape
 
     tape = read_tape(REAL / "binance_usdm_ethusdt")
-    f = stylised_facts(tape)
+    f = summarise(tape).facts
     assert (f.r2_100ms, f.r2_1s, f.r2_10s) == pytest.approx((0.27, 0.57, 0.74), abs=0.025)
     assert (f.next_r2_100ms, f.next_r2_1s) == pytest.approx((0.04, 0.02), abs=0.01)
     assert f.std_10s_bps == pytest.approx(2.3, abs=0.05)

@@ -178,4 +178,4 @@ class DayFile:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} cannot be read ({error})", "the Parquet that `write_tape` left there", AGAIN)
+    return InputError(f"{path} cannot be read ({error})", "the Parquet that `write_stream` left there", AGAIN)

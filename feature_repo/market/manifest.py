@@ -119,13 +119,13 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error})", "the JSON that `write_tape` left there", do) from error
+        raise InputError(f"{path} cannot be read ({error})", "the JSON that `write_stream` left there", do) from error
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
         raise InputError(f"{path} has schema {found!r}", f"schema {SCHEMA!r}", do)
     for name in ("venue", "symbol", "simulated", "rows", "counts", "days", "first_local_ns", "last_local_ns"):
         if name not in manifest:
-            raise InputError(f"{path} lacks the field {name!r}", "the manifest that `write_tape` left there", do)
+            raise InputError(f"{path} lacks the field {name!r}", "the manifest that `write_stream` left there", do)
     days = manifest["days"]
     if not isinstance(days, dict) or not all(
         isinstance(d, dict) and {"rows", "sha256"} <= d.keys() for d in days.values()

@@ -32,9 +32,7 @@ __all__ = [
     "open_tape",
     "read_tape",
     "stored_tape",
-    "to_hftbacktest",
     "write_stream",
-    "write_tape",
 ]
 
 Advance = Callable[[float], None]
@@ -192,18 +190,6 @@ class StoredTape(_Named):
             if progress is not None:
                 progress(at / len(events))
         return Tape(self.venue, self.symbol, events, self.manifest)
-
-
-def write_tape(tape: Tape, root: Path) -> Path:
-    """``write_stream`` of a tape in memory."""
-    return write_stream(tape, root)
-
-
-def to_hftbacktest(tape: Tape) -> np.ndarray:
-    """The rows that hftbacktest replays; see ``hft.py``."""
-    from .hft import to_hftbacktest as convert
-
-    return convert(tape)
 
 
 def open_tape(path: str | Path, symbol: str | None = None) -> StoredTape:

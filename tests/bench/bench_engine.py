@@ -51,7 +51,8 @@ def run() -> list[Bench]:
 def both(path: str) -> tuple[tuple[int, int], list[Took]]:
     """Events of each side and the time they took."""
     from feature_repo.build import build_features
-    from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
+    from feature_repo.market.hft import to_hftbacktest
+    from feature_repo.market.tape import Tape, read_tape
 
     events = rows_of(Path(path))
     tape = read_tape(path)

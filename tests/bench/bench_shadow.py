@@ -50,8 +50,9 @@ def _market(folder: Path) -> tuple:
     """Tape, its rows for the replay, and orders of its candidates."""
     from feature_repo.build import build_features
     from feature_repo.constants import ORDER
+    from feature_repo.market.hft import to_hftbacktest
     from feature_repo.market.simulator import Simulation
-    from feature_repo.market.tape import open_tape, to_hftbacktest, write_stream
+    from feature_repo.market.tape import open_tape, write_stream
     from runtime.arms import candidate_orders
     from runtime.shadow import blind_spans
     from runtime.signals import find_candidates

@@ -17,7 +17,7 @@ from feature_repo.build import build_features, build_many
 from feature_repo.errors import InputError
 from feature_repo.events import EVENT_DTYPE
 from feature_repo.market.manifest import MANIFEST_NAME
-from feature_repo.market.tape import StoredTape, Tape, open_tape, write_tape
+from feature_repo.market.tape import StoredTape, Tape, open_tape, write_stream
 
 from .streams import SHORT, random_events
 
@@ -35,7 +35,7 @@ def tape(events=EVENTS, symbol="ETHUSDT"):
 def stored(tmp_path_factory) -> StoredTape:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("feature_repo.market.day_files.ROW_GROUP", GROUP)
-        return open_tape(write_tape(tape(), tmp_path_factory.mktemp("tape")))
+        return open_tape(write_stream(tape(), tmp_path_factory.mktemp("tape")))
 
 
 def same(one, other) -> bool:
@@ -126,7 +126,7 @@ def rewritten(folder: Path, **changes) -> None:
 
 
 def test_a_manifest_of_another_span_is_refused(stored, tmp_path):
-    folder = write_tape(tape(), tmp_path)
+    folder = write_stream(tape(), tmp_path)
     first, last = stored.span_ns
     for change in ({"first_local_ns": first + 1}, {"last_local_ns": last - 1}):
         rewritten(folder, **{"first_local_ns": first, "last_local_ns": last, **change})
@@ -136,7 +136,7 @@ def test_a_manifest_of_another_span_is_refused(stored, tmp_path):
 
 def test_a_row_group_that_cannot_be_read_is_told_where_it_comes(tmp_path, monkeypatch):
     monkeypatch.setattr("feature_repo.market.day_files.ROW_GROUP", GROUP)
-    folder = write_tape(tape(), tmp_path)
+    folder = write_stream(tape(), tmp_path)
     (day,) = folder.glob("*.parquet")
     third = pq.read_metadata(day).row_group(2).column(0)
     at = third.dictionary_page_offset or third.data_page_offset
@@ -176,7 +176,7 @@ def test_memory_beside_the_table_does_not_grow_with_the_tape(tmp_path, monkeypat
         shift = np.repeat(np.arange(copies) * span, len(events))
         long["local_ts"] += shift
         long["exch_ts"] += shift
-        folder = write_tape(tape(long), tmp_path / name)
+        folder = write_stream(tape(long), tmp_path / name)
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, str(folder)],
             cwd=Path(__file__).parents[2],

@@ -17,7 +17,7 @@ from feature_repo.market.detect import choose_files
 from feature_repo.market.joined import Joined
 from feature_repo.market.simulator import Simulation
 from feature_repo.market.source_days import day_stream, days_of, files_for
-from feature_repo.market.tape import Tape, open_tape, read_tape, write_stream, write_tape
+from feature_repo.market.tape import Tape, open_tape, read_tape, write_stream
 from tests.flows.conftest import RECORDINGS
 
 from .small_tape import rows
@@ -90,7 +90,7 @@ def test_joined_days_give_the_rows_of_the_whole(whole, days, tmp_path):
 def test_a_missing_day_leaves_a_gap(days, tmp_path):
     events = rows_of(days[0])
     early = events[events["local_ts"] < events["local_ts"][0] + 600 * SECOND_NS]
-    first = open_tape(write_tape(Tape("simulated", days[0].symbol, early, {"simulated": True}), tmp_path))
+    first = open_tape(write_stream(Tape("simulated", days[0].symbol, early, {"simulated": True}), tmp_path))
     rows = rows_of(joined := Joined([first, days[1]]))
     assert len(rows) == joined.rows == len(early) + 1 + days[1].rows
     (at,) = np.flatnonzero(kinds(rows) == GAP)
@@ -109,7 +109,7 @@ def test_what_cannot_be_joined_is_refused(days, tmp_path, wrong):
     else:
         other = Tape("binance_usdm", "ETHUSDT", rows_of(days[0])[:100], {"simulated": False})
         with pytest.raises(InputError, match="tapes of ETHUSDT on binance_usdm, "):
-            Joined([days[1], open_tape(write_tape(other, tmp_path))])
+            Joined([days[1], open_tape(write_stream(other, tmp_path))])
 
 
 @pytest.mark.parametrize("size", [1, 1_000])

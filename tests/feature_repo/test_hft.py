@@ -22,7 +22,8 @@ from feature_repo.events import (
     SELL,
     TRADE,
 )
-from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
+from feature_repo.market.hft import to_hftbacktest
+from feature_repo.market.tape import Tape, read_tape
 
 from .replay import dict_book, replay
 from .small_tape import SEEN, START, rows, small

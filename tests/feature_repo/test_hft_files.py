@@ -9,8 +9,9 @@ import pytest
 
 from feature_repo.errors import InputError
 from feature_repo.events import BUY, DEPTH, EVENT_DTYPE, GAP, TRADE
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.hft_files import hft_parts, write_hft
-from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
+from feature_repo.market.tape import Tape, read_tape
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from feature_repo.errors import InputError
 from feature_repo.events import BUY, DEPTH, DEPTH_SNAPSHOT, EVENT_DTYPE, GAP, KIND_MASK, LIQUIDATION, SELL, TRADE
 from feature_repo.instruments import SIMULATED_SYMBOL
 from feature_repo.market.summary import DELAY_QUANTILES, summarise, utc_text
-from feature_repo.market.tape import Tape, open_tape, write_tape
+from feature_repo.market.tape import Tape, open_tape, write_stream
 from flows.inspect import run
 from reports.tape_picture import check_target, draw_tape
 
@@ -166,7 +166,7 @@ def test_times_as_text(ns, text):
 
 def test_a_stored_tape_is_printed(tmp_path):
     tape = tape_of(random_tape(5, 2_000), skipped={"kline": 4}, bad_rows={"crossed book": 3}, warnings=["odd clock"])
-    folder = write_tape(tape, tmp_path)
+    folder = write_stream(tape, tmp_path)
     said = said_by(folder)
     for words in (
         "ETHUSDT on binance_usdm", "R2 of return on OFI", "at 0.1 s", "published", "Without a book after a gap",
@@ -180,7 +180,7 @@ def test_a_stored_tape_is_printed(tmp_path):
 
 def test_a_simulated_tape_says_so(tmp_path):
     tape = tape_of(random_tape(5, 500), venue="simulated", symbol=SIMULATED_SYMBOL, simulated=True)
-    assert said_by(write_tape(tape, tmp_path)).count("SIMULATED") >= 2
+    assert said_by(write_stream(tape, tmp_path)).count("SIMULATED") >= 2
 
 
 def test_a_source_is_imported_on_the_way(tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_a_source_is_imported_on_the_way(tmp_path, monkeypatch):
 
 
 def test_json_is_all_that_is_on_standard_output(tmp_path, capsys):
-    folder = write_tape(tape_of(random_tape(5, 500)), tmp_path)
+    folder = write_stream(tape_of(random_tape(5, 500)), tmp_path)
     run(folder, json_=True)
     assert json.loads(capsys.readouterr().out)["symbol"] == "ETHUSDT"
 

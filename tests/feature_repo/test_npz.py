@@ -26,8 +26,8 @@ from feature_repo.events import (
     TRADE,
 )
 from feature_repo.market import npz as module
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.npz import head_of
-from feature_repo.market.tape import to_hftbacktest
 
 from .npz_arrays import T0, many, old, read, save
 from .small_tape import SEEN, START, rows, small

@@ -19,7 +19,7 @@ from feature_repo.events import (
 )
 from feature_repo.market.clock import ClockOffset
 from feature_repo.market.sources import CutOffError, open_blocks
-from feature_repo.market.tape import open_stream, read_tape, write_tape
+from feature_repo.market.tape import open_stream, read_tape, write_stream
 
 from .audited import best_quotes
 from .binance_messages import BOOK, MS, T0, record, snap, spot, trade, usdm
@@ -89,7 +89,7 @@ def test_importing_twice_from_anywhere_gives_the_same_bytes(tmp_path):
     written = []
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
-        folder = write_tape(read_tape(record(tmp_path / place / "x.gz", messages)), tmp_path / place / "out")
+        folder = write_stream(read_tape(record(tmp_path / place / "x.gz", messages)), tmp_path / place / "out")
         written.append({p.name: p.read_bytes() for p in folder.iterdir()})
     assert written[0] == written[1]
     assert set(written[0]) == {"2024-07-19.parquet", "manifest.json"}

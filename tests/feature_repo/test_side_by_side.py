@@ -16,7 +16,8 @@ import pytest
 from feature_repo.constants import MS_NS
 from feature_repo.events import DEPTH, DEPTH_SNAPSHOT, EXCH, FUNDING, KIND_MASK, LOCAL, TRADE
 from feature_repo.market.binance import BinanceParser
-from feature_repo.market.tape import read_tape, to_hftbacktest
+from feature_repo.market.hft import to_hftbacktest
+from feature_repo.market.tape import read_tape
 
 from .audited import best_quotes
 from .binance_messages import BOOK, T0, record, trade

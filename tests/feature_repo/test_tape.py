@@ -18,7 +18,7 @@ import pytest
 from feature_repo.constants import SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.instruments import SIMULATED_SYMBOL
-from feature_repo.market.tape import Tape, open_stream, open_tape, read_tape, write_stream, write_tape
+from feature_repo.market.tape import Tape, open_stream, open_tape, read_tape, write_stream
 
 from .readers import messages
 from .small_tape import START, small
@@ -30,7 +30,7 @@ def digest(folder):
 
 def test_round_trip_by_utc_day_with_manifest(tmp_path):
     tape = small(warnings=["odd"], clock={"offset_ns": 3})
-    folder = write_tape(tape, tmp_path)
+    folder = write_stream(tape, tmp_path)
     assert folder == tmp_path / "binance_usdm" / "ETHUSDT"
     assert sorted(p.name for p in folder.iterdir()) == ["2024-07-18.parquet", "2024-07-19.parquet", "manifest.json"]
     assert [p.name for p in folder.parent.iterdir()] == ["ETHUSDT"]
@@ -57,17 +57,17 @@ def test_round_trip_by_utc_day_with_manifest(tmp_path):
 
 
 def test_writing_twice_gives_the_same_bytes_and_leaves_no_old_day(tmp_path):
-    folder = write_tape(small(), tmp_path)
+    folder = write_stream(small(), tmp_path)
     first = digest(folder)
-    assert digest(write_tape(read_tape(folder), tmp_path)) == first
+    assert digest(write_stream(read_tape(folder), tmp_path)) == first
     tape = small()
     short = Tape(tape.venue, tape.symbol, tape.events[:4], {})
-    assert sorted(digest(write_tape(short, tmp_path))) == ["2024-07-18.parquet", "manifest.json"]
+    assert sorted(digest(write_stream(short, tmp_path))) == ["2024-07-18.parquet", "manifest.json"]
     assert len(read_tape(folder).events) == 4
 
 
 def test_one_day_alone_and_a_root_of_one_tape(tmp_path):
-    folder = write_tape(small(), tmp_path)
+    folder = write_stream(small(), tmp_path)
     day = read_tape(folder / "2024-07-19.parquet")
     assert (day.venue, day.symbol, len(day.events), day.manifest["counts"]) == (
         "binance_usdm",
@@ -76,7 +76,7 @@ def test_one_day_alone_and_a_root_of_one_tape(tmp_path):
         {"funding": 1, "trade": 1},
     )
     assert read_tape(tmp_path).symbol == read_tape(tmp_path / "binance_usdm").symbol == "ETHUSDT"
-    write_tape(small("BTCUSDT"), tmp_path)
+    write_stream(small("BTCUSDT"), tmp_path)
     with pytest.raises(InputError, match=r"holds 2 tapes \(binance_usdm/BTCUSDT, binance_usdm/ETHUSDT\)"):
         read_tape(tmp_path)
     assert read_tape(tmp_path, symbol="BTCUSDT").symbol == "BTCUSDT"
@@ -85,7 +85,7 @@ def test_one_day_alone_and_a_root_of_one_tape(tmp_path):
 
 
 def test_simulated_data_says_so_everywhere(tmp_path):
-    folder = write_tape(small(SIMULATED_SYMBOL, "simulated"), tmp_path)
+    folder = write_stream(small(SIMULATED_SYMBOL, "simulated"), tmp_path)
     assert json.loads((folder / "manifest.json").read_text())["simulated"] is True
     assert read_tape(folder).simulated
     one = read_tape(folder / "2024-07-18.parquet")
@@ -143,7 +143,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_damaged_tape_is_refused(tmp_path, case):
-    folder = write_tape(small(), tmp_path)
+    folder = write_stream(small(), tmp_path)
     harm, message = DAMAGE[case]
     harm(folder)
     with pytest.raises(InputError, match=message):
@@ -171,14 +171,14 @@ def test_anything_else_is_named_with_what_is_accepted(tmp_path):
 def test_write_refuses_what_is_no_tape_and_what_is_not_its_own(tmp_path):
     tape = small()
     with pytest.raises(InputError, match="has no rows"):
-        write_tape(Tape(tape.venue, tape.symbol, tape.events[:0], {}), tmp_path)
+        write_stream(Tape(tape.venue, tape.symbol, tape.events[:0], {}), tmp_path)
     with pytest.raises(InputError, match="goes back in local_ts at row 1"):
-        write_tape(Tape(tape.venue, tape.symbol, tape.events[::-1], {}), tmp_path)
+        write_stream(Tape(tape.venue, tape.symbol, tape.events[::-1], {}), tmp_path)
     assert list(tmp_path.iterdir()) == []
-    folder = write_tape(tape, tmp_path)
+    folder = write_stream(tape, tmp_path)
     (folder / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"also holds thesis\.txt"):
-        write_tape(tape, tmp_path)
+        write_stream(tape, tmp_path)
     assert (folder / "thesis.txt").read_text() == "mine"
 
 
@@ -201,7 +201,7 @@ def test_a_recording_is_imported_with_progress(tmp_path):
 _WRITER = """
 import os, signal, sys, time
 from pathlib import Path
-from feature_repo.market.tape import Tape, write_tape
+from feature_repo.market.tape import Tape, write_stream
 from tests.feature_repo.readers import messages
 
 root, point = Path(sys.argv[1]), sys.argv[2]
@@ -228,7 +228,7 @@ def killed(name, number):
 if point.startswith(("rename", "unlink", "rmdir")):
     killed(point.split()[0], int(point.split()[1]))
 print("ready", flush=True)
-write_tape(Slow("binance_usdm", "ETHUSDT", messages(int(sys.argv[3]), 3000), {}), root)
+write_stream(Slow("binance_usdm", "ETHUSDT", messages(int(sys.argv[3]), 3000), {}), root)
 print("done", flush=True)
 """
 
@@ -243,7 +243,7 @@ def writer(root, point, seed):
 
 
 def write_seed(seed, root):
-    return write_tape(Tape("binance_usdm", "ETHUSDT", messages(seed, 3_000), {}), root)
+    return write_stream(Tape("binance_usdm", "ETHUSDT", messages(seed, 3_000), {}), root)
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +338,7 @@ def test_an_open_tape_is_read_in_chunks_and_checked_while_it_is_read(tmp_path, m
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "binance_usdm").write_text("a file")
     with pytest.raises(InputError, match="ETHUSDT cannot be written"):
-        write_tape(small(), tmp_path)
+        write_stream(small(), tmp_path)
 
 
 def test_bytes_an_event(tmp_path):
@@ -356,7 +356,7 @@ def test_a_tape_in_its_place_is_left_alone_and_one_of_its_days_never_replaces_it
 
     monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
     seen = []
-    folder = make_tape(write_tape(small(), tmp_path / "elsewhere"), progress=seen.append)
+    folder = make_tape(write_stream(small(), tmp_path / "elsewhere"), progress=seen.append)
     assert folder == tmp_path / "tape" / "binance_usdm" / "ETHUSDT"
     assert seen[-1] == 1.0
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}

@@ -32,7 +32,7 @@ from feature_repo.events import (
 )
 from feature_repo.fees import FEE_TIERS
 from feature_repo.market.simulator import simulate_tape
-from feature_repo.market.tape import Tape, write_tape
+from feature_repo.market.tape import Tape, write_stream
 from flows.cli import main
 from runtime.decision import Reason
 
@@ -158,7 +158,7 @@ def stored(tmp_path_factory):
     """Write events as a tape of a known symbol; returns its folder."""
 
     def write(events, symbol="ETHUSDT") -> Path:
-        return write_tape(Tape("binance_usdm", symbol, events, {}), tmp_path_factory.mktemp("tape"))
+        return write_stream(Tape("binance_usdm", symbol, events, {}), tmp_path_factory.mktemp("tape"))
 
     return write
 

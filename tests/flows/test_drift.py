@@ -14,7 +14,7 @@ from feature_repo.events import GAP
 from feature_repo.fields import align
 from feature_repo.instruments import FeeTier
 from feature_repo.market.simulator import Simulation, simulate_tape
-from feature_repo.market.tape import open_tape, write_stream, write_tape
+from feature_repo.market.tape import open_tape, write_stream
 from feature_repo.table import FeatureTable
 from flows import steps
 from flows.drift import collect, run_drift
@@ -220,7 +220,7 @@ def test_gaps_are_counted_by_day(tmp_path):
     spoiled = replace(made, events=np.insert(events, rows, gaps), manifest=manifest | {"gaps": 3})
     from flows.drift import _gaps
 
-    tape = open_tape(write_tape(spoiled, tmp_path))
+    tape = open_tape(write_stream(spoiled, tmp_path))
     assert [_gaps(tape, d) for d in (FIRST, DAY, "2026-01-07")] == [1, 2, None]
 
 

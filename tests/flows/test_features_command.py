@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from feature_repo.build import build_features
-from feature_repo.market.tape import Tape, write_tape
+from feature_repo.market.tape import Tape, write_stream
 from feature_repo.table import FeatureTable
 from flows.cli import main
 from tests.feature_repo.streams import random_events
@@ -33,7 +33,7 @@ def tape(symbol: str, seed: int) -> Tape:
 
 
 def test_one_tape(run, tmp_path):
-    folder = write_tape(tape("ETHUSDT", 1), tmp_path / "elsewhere")
+    folder = write_stream(tape("ETHUSDT", 1), tmp_path / "elsewhere")
     code, out, err = run(folder)
     assert (code, out) == (0, f"{tmp_path / 'data' / 'features' / 'binance_usdm' / 'ETHUSDT'}\n")
     assert [line.split()[:2] for line in err.splitlines()] == [["done", "tape"], ["done", "features"]]
@@ -41,8 +41,8 @@ def test_one_tape(run, tmp_path):
 
 def test_several_tapes_of_which_some_cannot_be_used(run, tmp_path):
     tapes = {symbol: tape(symbol, seed) for seed, symbol in enumerate(("ETHUSDT", "BTCUSDT", "SOLUSDT"))}
-    eth, btc, sol = (write_tape(t, tmp_path / "elsewhere") for t in tapes.values())
-    again = write_tape(tapes["ETHUSDT"], tmp_path / "again")
+    eth, btc, sol = (write_stream(t, tmp_path / "elsewhere") for t in tapes.values())
+    again = write_stream(tapes["ETHUSDT"], tmp_path / "again")
     next(sol.glob("*.parquet")).write_bytes(b"PAR1 cut short")
     code, out, err = run(eth, tmp_path / "nowhere.gz", sol, again, btc, "--workers", 2)
     assert code == 2
@@ -60,7 +60,7 @@ def test_several_tapes_of_which_some_cannot_be_used(run, tmp_path):
 
 
 def test_a_tape_that_turns_out_bad_on_the_way_leaves_its_old_features_and_the_others(run, tmp_path):
-    eth, btc = (write_tape(tape(s, 3), tmp_path / "data" / "tape") for s in ("ETHUSDT", "BTCUSDT"))
+    eth, btc = (write_stream(tape(s, 3), tmp_path / "data" / "tape") for s in ("ETHUSDT", "BTCUSDT"))
     assert run(btc)[0] == 0
     features = tmp_path / "data" / "features" / "binance_usdm"
     before = {p: p.read_bytes() for p in (features / "BTCUSDT").rglob("*") if p.is_file()}

@@ -16,8 +16,9 @@ from feature_repo.build import build_features
 from feature_repo.constants import LABEL, MS_NS, ORDER, LabelDefaults, OrderDefaults
 from feature_repo.events import BUY, DEPTH, DEPTH_SNAPSHOT, KIND_MASK, SELL, TRADE
 from feature_repo.instruments import FeeTier, Instrument
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.simulator import simulate_tape
-from feature_repo.market.tape import Tape, read_tape, to_hftbacktest
+from feature_repo.market.tape import Tape, read_tape
 from meta_models.labels import INVALID, OUTCOMES, STOP, TARGET, label_candidates
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.shadow import blind_spans

@@ -12,7 +12,7 @@ from hftbacktest.order import GTC, LIMIT
 from feature_repo.constants import ORDER
 from feature_repo.errors import InputError
 from feature_repo.instruments import INSTRUMENTS, FeeTier, Instrument
-from feature_repo.market.tape import to_hftbacktest
+from feature_repo.market.hft import to_hftbacktest
 from meta_models.labels import label_candidates
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.decision import Reason

@@ -118,7 +118,7 @@ def build_features_of(events, tape):
 
 
 def test_window_gate_labels_and_replay(damaged):
-    from feature_repo.market.tape import to_hftbacktest
+    from feature_repo.market.hft import to_hftbacktest
 
     tape = damaged[1]
     gap, again = gap_and_snapshot(tape)

@@ -7,8 +7,8 @@ import pytest
 
 from feature_repo.constants import MS_NS, ORDER
 from feature_repo.errors import InputError
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.hft_files import write_hft
-from feature_repo.market.tape import to_hftbacktest
 from runtime.arms import Remembered
 from runtime.bundle import load_bundle
 from runtime.candidate import Entry

@@ -29,8 +29,9 @@ from feature_repo.events import (
     TRADE,
 )
 from feature_repo.instruments import INSTRUMENTS, FeeTier
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.simulator import simulate_tape
-from feature_repo.market.tape import Tape, to_hftbacktest
+from feature_repo.market.tape import Tape
 from feature_repo.table import FeatureTable
 from meta_models.labels import INVALID, LABEL_DTYPE, TIMEOUT, label_candidates
 from meta_models.labels import UNFILLED as LABEL_UNFILLED

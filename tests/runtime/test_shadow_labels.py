@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from feature_repo.constants import ORDER
-from feature_repo.market.tape import to_hftbacktest
+from feature_repo.market.hft import to_hftbacktest
 from meta_models.labels import INVALID, STOP, TARGET, TIMEOUT, UNFILLED
 from runtime.candidate import Entry
 from runtime.shadow_types import ORDER_DTYPE

@@ -8,8 +8,8 @@ import pytest
 from feature_repo.constants import MS_NS, SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.events import BUY, DEPTH, EVENT_DTYPE, EXCH, LOCAL
+from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.hft_files import write_hft
-from feature_repo.market.tape import to_hftbacktest
 from runtime.candidate import Entry
 from runtime.shadow import replay
 from runtime.shadow_account import account

@@ -135,20 +135,18 @@ class LoggedGate:
             allow, p, size = gate.allow(candidate, now_ns)
 
     Call ``flush`` from time to time where nobody waits, from any thread; every 256th decision does it by itself
-    otherwise. What cannot be written is kept and tried again; ``last_error`` says why, ``lost`` how many of the oldest
-    had to go.
+    otherwise. What cannot be written is kept and tried again; ``last_error`` says why. ``lost`` counts the oldest that
+    had to go, and those whose numbers no column can hold.
 
     Parameters
     ----------
     gate : MetaFilter or ServedFilter whose source is ``seen``
-    folder : files go to ``folder/<UTC day>/<now_ns of the first>.parquet``, each whole or not at all
-    rows : in a file; one that is not full yet is written anew by the next ``flush``
+    folder : files go to ``folder/<UTC day>/<now_ns of the first>.parquet``, each whole or not at all; one of fewer than
+        256 rows is written anew by the next ``flush``
     """
 
-    def __init__(
-        self, gate: MetaFilter | ServedFilter, seen: SeenWindow, folder: Path | str, *, rows: int = _ROWS
-    ) -> None:
-        self._gate, self._seen, self.folder, self._rows = gate, seen, Path(folder), rows
+    def __init__(self, gate: MetaFilter | ServedFilter, seen: SeenWindow, folder: Path | str) -> None:
+        self._gate, self._seen, self.folder = gate, seen, Path(folder)
         self._waiting: list[tuple[Candidate, dict[str, Any]]] = []  # of the file that is not full yet
         self._path: Path | None = None  # of that file
         self._written = 0  # of the rows that wait
@@ -182,10 +180,12 @@ class LoggedGate:
         decision = gate.allow(candidate, now_ns)
         try:
             if is_sound(candidate):  # anything else has no columns, and no way to be asked again
+                _check_columns(candidate, now_ns)
                 self._waiting.append((candidate, _row(gate, candidate, now_ns, self._seen.last, decision)))
-            if len(self._waiting) - self._written >= self._rows:
+            if len(self._waiting) - self._written >= _ROWS:
                 self.flush()
         except Exception as e:  # the answer stands, whatever becomes of its record
+            self.lost += 1
             self.last_error = str(e)
         return decision
 
@@ -197,7 +197,7 @@ class LoggedGate:
                 return
             try:
                 self._path = self._write(self._waiting[:n])
-            except OSError as e:
+            except Exception as e:  # a disk, or Arrow, may fail in any way it likes: the rows are kept all the same
                 self.last_error = str(e)
                 too_many = n - self._written - _KEPT
                 if too_many > 0:
@@ -206,7 +206,7 @@ class LoggedGate:
                     self.lost += too_many
                 return
             self._written = n
-            if n >= self._rows:
+            if n >= _ROWS:
                 del self._waiting[:n]
                 self._path, self._written = None, 0
             self.last_error = None
@@ -233,6 +233,16 @@ class LoggedGate:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_columns(candidate: Candidate, now_ns: Any) -> None:
+    """Raise where a column cannot hold a value: one such row would keep all others of its file from the disk."""
+    candidate.symbol.encode()
+    for number in (candidate.price, candidate.R_bps, candidate.exp_reward_bps, candidate.est_slip_bps):
+        float(number)
+    for t_ns in (candidate.ts_ns, candidate.expiry_ns, now_ns):
+        if not -(2**63) <= int(t_ns) < 2**63:
+            raise OverflowError(f"a decision with the time {t_ns} ns, which no log can hold: give one of 64 bits")
 
 
 def _row(gate: MetaFilter, candidate: Candidate, now_ns: int, found: Any, decision: Decision) -> dict[str, Any]:

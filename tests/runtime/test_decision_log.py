@@ -162,6 +162,26 @@ def test_a_damaged_question_is_answered_and_has_no_row(releases, held):
     assert find_decision(releases / "log", "last").candidate == candidate()
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"ts_ns": 2**63}, {"expiry_ns": 2**63}, {"symbol": "ETH\ud800"}, {"price": 10**400}, {"est_slip_bps": 10**400},
+        {"R_bps": -(10**400)},
+    ],
+)  # fmt: skip
+def test_what_no_column_can_hold_keeps_no_other_row_from_the_disk(releases, held, strange):
+    with logged(releases, held) as gate:
+        gate.allow(candidate(**strange), TS)
+        gate.allow(candidate(), 2**63)
+        assert gate.last_error
+        gate.allow(candidate(), TS)
+        gate.flush()
+        assert (gate.last_error, gate.lost) == (None, 2)
+        gate.allow(candidate(side=-1), TS)
+    for side in (1, -1):
+        assert find_decision(releases / "log", decision_id(candidate(side=side), "B")).decision.allow
+
+
 def test_a_disk_that_takes_nothing_changes_no_answer(releases, held, monkeypatch):
     gate = logged(releases, held)
 
@@ -179,10 +199,11 @@ def test_a_disk_that_takes_nothing_changes_no_answer(releases, held, monkeypatch
     assert find_decision(releases / "log", "last").decision.allow
 
 
-def test_what_can_never_be_written_does_not_fill_the_memory(releases, held, monkeypatch):
+@pytest.mark.parametrize("fault", [OSError("full"), ValueError("no such type")])
+def test_what_can_never_be_written_does_not_fill_the_memory(releases, held, monkeypatch, fault):
     gate = logged(releases, held)
     monkeypatch.setattr("runtime.decision_log._KEPT", 300)
-    monkeypatch.setattr(gate, "_write", lambda _: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(gate, "_write", lambda _: (_ for _ in ()).throw(fault))
     for _ in range(1_000):
         gate.allow(candidate(), TS)
     assert len(gate._waiting) <= 300 + 1

@@ -189,7 +189,7 @@ def restaged_csv(text: str, shares: Mapping[Bucket, Share], *, fee_tier: str, na
     text : buckets.csv as ``read_buckets`` takes it
     """
     counting = {line: _row(row, name)[0] for line, row in _counting(text, fee_tier, name)}
-    lines = list(csv.reader(io.StringIO(text)))
+    lines = [line for line in csv.reader(io.StringIO(text)) if line]  # as DictReader counts them: without blank ones
     header = lines[0] if _SINCE in lines[0] else [*lines[0], _SINCE]
     at = {column: k for k, column in enumerate(header)}
     out = io.StringIO()

@@ -90,23 +90,22 @@ def take_back(
     Parameters
     ----------
     base : model that is taken back
-    kill : thrown besides; None: the release before serves
+    kill : thrown besides, until it is there; None: the release before serves
     on_error : told why the latest try failed, and None in the end
     """
-    wait_s = _FIRST_WAIT_S
+    wait_s, moved = _FIRST_WAIT_S, False
     while True:
-        if kill is not None:
-            throw(kill, {"at_ns": at_ns, "event": event, "why": why})
-        try:
-            change(releases, event, at_ns=at_ns, why=why, tag=base, stop=kill is not None)
-            on_error(None)
-            return
-        except Exception as e:  # a disk may fail in any way it likes; in memory the release is gone already
-            if isinstance(e, InputError) and _is_gone(releases, base):
-                on_error(None)
-                return
-            on_error(f"the link is not moved yet: {e}")
-        if give_up.wait(wait_s):
+        failed = None if kill is None else throw(kill, {"at_ns": at_ns, "event": event, "why": why})
+        said = None if failed is None else f"{kill} is not there yet: {failed}"
+        if not moved:
+            try:
+                change(releases, event, at_ns=at_ns, why=why, tag=base, stop=kill is not None)
+                moved = True
+            except Exception as e:  # a disk may fail in any way it likes; in memory the release is gone already
+                moved = isinstance(e, InputError) and _is_gone(releases, base)
+                said = said if moved else f"the link is not moved yet: {e}"
+        on_error(said)
+        if said is None or give_up.wait(wait_s):
             return
         wait_s = min(2 * wait_s, _MOST_WAIT_S)
 

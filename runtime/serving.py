@@ -293,11 +293,9 @@ class ServedFilter:
         )
         if self.rollback_error is not None:  # given up, as the process ends
             return
-        if not self._stopped:
-            before = self._ready(self._gate)
-            with self._swap:
-                self._before = before
-        self._pending = False
+        before = None if self._stopped else self._ready(self._gate)
+        with self._swap:  # together: a trip that finds another release to go back to is one that is pending
+            self._before, self._pending = before, False
 
     def __enter__(self) -> Self:
         return self

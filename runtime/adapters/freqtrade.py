@@ -45,7 +45,7 @@ class ConfirmedEntries:
             decision = self.offers.look(self.symbols[pair], _SIDES[side]) if self.offers else None
             if decision is None or not decision.allow or not leverage > 0:
                 return 0.0
-            stake = min(decision.size / leverage, max_stake)
+            stake = min(max_stake, decision.size / leverage)  # in this order: a NaN stays one, and is no stake
             return stake if stake > 0 and stake >= (min_stake or 0.0) else 0.0
         except Exception:  # a hook that raises would let the engine fall back on its own stake
             return 0.0

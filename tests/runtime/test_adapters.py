@@ -148,6 +148,16 @@ def test_denied_expired_replaced_and_damaged_candidates_are_not_entered(engine, 
     assert not engine.placed
 
 
+@pytest.mark.parametrize("name", ["max_stake", "min_stake", "leverage"])
+def test_a_limit_that_is_no_number_is_no_stake(offers, name):
+    strategy = Mine()
+    strategy.offers = offers
+    offers.offer(candidate())
+    limits = {"min_stake": 5.0, "max_stake": 1e6, "leverage": 1.0}
+    assert strategy.custom_stake_amount("ETH/USDT:USDT", **limits) > 0
+    assert strategy.custom_stake_amount("ETH/USDT:USDT", **limits | {name: float("nan")}) == 0.0
+
+
 def test_a_stake_beyond_the_gates_size_is_not_confirmed(offers):
     strategy = Mine()
     strategy.offers = offers

@@ -14,7 +14,7 @@ from feature_repo.errors import InputError
 from runtime import Reason
 from runtime.account_watch import DAY_NS, AccountWatch, Trade
 from runtime.decision_log import LoggedGate, SeenWindow, find_decision
-from runtime.kill_switch import KILL_NAME
+from runtime.kill_switch import KILL_NAME, throw
 from runtime.release_change import change
 from runtime.release_history import read_history
 from runtime.release_state import served_tag, state
@@ -274,6 +274,73 @@ def test_the_second_trip_may_come_before_the_link_has_followed_the_first(release
         first.set()
         settled(served)
         assert (state(releases).tag, state(releases).stopped) == ("one.shadow", True)
+
+
+def test_a_trip_in_the_moment_in_which_the_link_has_followed_the_one_before(tmp_path, monkeypatch):
+    """What the first trip leaves in order must not unlock the second, whose link still leads to the loser."""
+    candidates(tmp_path, "one", "two", "three", buckets=BUCKETS)
+    for k, tag in enumerate(("one", "two", "three")):
+        change(tmp_path, "operator_small_live", tag=tag, at_ns=k, why="")
+    held, real = threading.Event(), change
+
+    def slow(*args, tag, **more):
+        if tag == "two":
+            held.wait(20)
+        return real(*args, tag=tag, **more)
+
+    class Swap:
+        """The lock, and a loss of the next day as soon as the thread that moved the link has let it go."""
+
+        def __init__(self, lock):
+            self.lock, self.tripped = lock, False
+
+        def __enter__(self):
+            return self.lock.__enter__()
+
+        def __exit__(self, *why):
+            self.lock.__exit__(*why)
+            if threading.current_thread().name == "rollback" and not self.tripped:
+                self.tripped = True
+                served.record(Trade(TS + DAY_NS, -6_500.0, 10_000.0))
+
+    monkeypatch.setattr("runtime.rollback.change", slow)
+    with ServedFilter(tmp_path / "current", watch=AccountWatch(), alert=lambda _: None) as served:
+        served._swap = Swap(served._swap)
+        served.record(LOSS)
+        first = served._moving
+        first.join(20)
+        assert served._swap.tripped
+        assert (served.manifest.tag, served_tag(tmp_path)) == ("one.small-live", "two.small-live")
+        assert served.refresh() is False
+        assert served.manifest.tag == "one.small-live"
+        held.set()
+        settled(served)
+        assert served_tag(tmp_path) == "one.small-live"
+
+
+def test_kill_is_thrown_until_it_is_there(releases, monkeypatch):
+    """Where it lies on a disk of its own, the link may have been moved long before."""
+    change(releases, "operator_rollback", at_ns=4, why="")
+    real, full = throw, threading.Event()
+    full.set()
+
+    def sometimes(path, said):
+        return OSError(28, "No space left on device") if full.is_set() else real(path, said)
+
+    monkeypatch.setattr("runtime.serving.throw", sometimes)
+    monkeypatch.setattr("runtime.rollback.throw", sometimes)
+    monkeypatch.setattr("runtime.rollback._MOST_WAIT_S", 0.05)
+    elsewhere = releases / "elsewhere"
+    elsewhere.mkdir()
+    options = {"watch": AccountWatch(), "alert": lambda _: None, "kill_switch": elsewhere / KILL_NAME}
+    with ServedFilter(releases / "current", **options) as served:
+        served.record(LOSS)
+        wait_for(lambda: state(releases).stage == "shadow")
+        wait_for(lambda: f"{elsewhere / KILL_NAME} is not there yet" in (served.rollback_error or ""))
+        full.clear()
+        settled(served)
+        assert (elsewhere / KILL_NAME).exists()
+        assert served.rollback_error is None
 
 
 def test_the_release_before_begins_its_day_at_nothing(served):

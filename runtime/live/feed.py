@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosedOK, WebSocketException
+from websockets.exceptions import ConnectionClosedOK
 
 from feature_repo.market.binance import FEED_LOST
 
@@ -115,7 +115,7 @@ class Feed:
                     finally:
                         if watch is not None:
                             watch.cancel()
-            except (OSError, TimeoutError, WebSocketException) as error:
+            except Exception as error:  # whatever a network or a library may do: it is told, and opened again
                 why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             finally:
                 self._on_route(name, False, why)

@@ -327,6 +327,26 @@ def test_nobody_there_is_tried_again_until_it_is_closed():
     assert not inbox.take(0)
 
 
+def test_whatever_goes_wrong_with_a_connection_it_is_opened_again(monkeypatch):
+    """Also what no library says that it raises: a route that stays down would need a person."""
+    tries = []
+
+    def broken(*_, **__):
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr("runtime.live.feed.connect", broken)
+    feed = Feed(
+        {"all": "ws://127.0.0.1:9/stream?streams=a@depth"},
+        Inbox(time.time_ns),
+        backoff_s=(0.01, 0.02),
+        on_route=lambda *told: tries.append(told),
+    )
+    feed.start()
+    assert until(lambda: len(tries) > 2)
+    feed.close()
+    assert tries[0] == ("all", False, "RuntimeError: no such thing")
+
+
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 

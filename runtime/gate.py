@@ -246,7 +246,10 @@ class _Gate:
         return question.with_window((True, row[_VALID], row[_T_NS], _sane(x), *_numbers(row)))
 
     def _note(self, error: Exception) -> None:
-        self.last_error = "".join(traceback.format_exception_only(error)).strip()
+        try:
+            self.last_error = "".join(traceback.format_exception_only(error)).strip()
+        except Exception:  # one that cannot even be told must not become the answer
+            self.last_error = type(error).__name__
 
 
 class GuardsOnly(_Gate):

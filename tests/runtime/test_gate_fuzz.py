@@ -134,6 +134,34 @@ def test_anything_at_all_gets_an_answer(both, data):
             assert c.exp_reward_bps >= 2 * (7.0 + c.est_slip_bps)
 
 
+class Unspeakable(Exception):
+    """Raises once more whenever somebody wants to know what it says."""
+
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("no notes")
+
+
+class Never:
+    """A time that no other can be compared with."""
+
+    def __ge__(self, other: object) -> bool:
+        raise Unspeakable
+
+
+class Failing:
+    def snapshot_at(self, t_ns: int) -> None:
+        raise Unspeakable
+
+
+def test_an_exception_that_cannot_be_told_is_a_denial(both):
+    for arm in both:
+        d = arm.decide(candidate(), Never(), window(), market_row())
+        assert (d.allow, d.size, d.reason, arm.last_error) == (False, 0.0, Reason.INTERNAL_ERROR, "Unspeakable")
+    gate = GuardsOnly(fee=FEE, symbol=SIMULATED_SYMBOL, tick=TICK, lot=LOT, source=Failing())
+    assert gate.allow(candidate(), TS).reason is Reason.STORE_ERROR
+
+
 def test_twenty_thousand_damaged_questions_are_denied(both):
     seen = fuzz(both, 10_000, seed=20_261_123)  # each to both arms
     assert sum(seen.values()) == 20_000

@@ -28,7 +28,6 @@ from feature_repo.constants import SECOND_NS, SIGNAL, WINDOW_NS
 
 __all__ = [
     "BAR_NS",
-    "IMPOSSIBLE",
     "TRANSITIONS",
     "Bar",
     "BarBuilder",
@@ -88,10 +87,7 @@ TRANSITIONS = {
     (_S.ARMED_BUY, _E.BREAK_UP): _S.BROKEN_UP,
     (_S.ARMED_BUY, _E.BREAK_DOWN): _S.BROKEN_DOWN,
 }
-"""Every move there is."""
-
-IMPOSSIBLE = {(_S.IDLE, _E.BACK_INSIDE), (_S.ARMED_SELL, _E.BACK_INSIDE), (_S.ARMED_BUY, _E.BACK_INSIDE)}
-"""What is not in the table: only a broken state has left a range that a bar may close back inside of."""
+"""Every move there is. Only a broken state has left a range that a bar may close back inside of."""
 
 _BROKEN = (_S.BROKEN_UP, _S.BROKEN_DOWN)
 _ARMED_SIDE = {_S.ARMED_SELL: -1, _S.ARMED_BUY: 1}

@@ -23,7 +23,7 @@ from .release_history import HISTORY_NAME, History, read_history, rolled_back_ba
 from .release_state import CURRENT_NAME, ReleaseState, Served, base_of, locked, mend, note, served_by, state_now
 from .rollout import CAPS, Rollout
 
-__all__ = ["change", "model_state", "why_not"]
+__all__ = ["change", "model_state"]
 
 _PROMOTIONS = (Event.PASSED, Event.OPERATOR_PROMOTE, Event.OPERATOR_SMALL_LIVE)
 _BY = {Event.PASSED: "ladder", Event.STEP: "ladder"} | dict.fromkeys(AUTOMATIC_ROLLBACKS, "account watch")
@@ -49,7 +49,6 @@ def change(
     multipliers: Mapping[Bucket, float] | None = None,
     tag: str | None = None,
     stop: bool = False,
-    by: str = "",
 ) -> ReleaseState:
     """Let something happen to a release, as the ladder has it. Of two at once, one waits for the other.
 
@@ -63,7 +62,6 @@ def change(
     tag : of what is promoted; for other events what is supposed to serve, any step of it, so that nobody moves what
         has been moved meanwhile. None: what serves
     stop : also throw KILL
-    by : noted in the history; by default it follows from the event
 
     Returns
     -------
@@ -98,20 +96,11 @@ def change(
                 else _restage(releases, plan, history, at_ns, multipliers)
             )
         _point(releases, to)
-        told = {"at_ns": at_ns, "event": event.value, "why": why, "by": by or _BY.get(event, "operator")}
+        told = {"at_ns": at_ns, "event": event.value, "why": why, "by": _BY.get(event, "operator")}
         note(releases, plan.served, **told, rolled_back=plan.base if back else None)
         if failed is not None:
             raise failed
         return state_now(releases, read_history(releases))
-
-
-def why_not(releases: Path, event: str | Event, *, tag: str | None = None) -> str | None:
-    """The sentence with which :func:`change` would refuse an event as things are, or None; nothing is changed."""
-    try:
-        _plan(Path(releases), _event(event), tag, read_history(Path(releases)))
-    except InputError as e:
-        return str(e)
-    return None
 
 
 def model_state(releases: Path, tag: str) -> State:

@@ -18,19 +18,17 @@ ORDER_LATENCY_DTYPE = np.dtype([("req_ts", "i8"), ("exch_ts", "i8"), ("resp_ts",
 and is answered by ``resp_ts``; linear between rows."""
 
 
-def feed_latency(
-    hft_events: np.ndarray | HftFiles, *, every_ns: int = SECOND_NS, least_ns: int = BASE_LATENCY_NS
-) -> np.ndarray:
+def feed_latency(hft_events: np.ndarray | HftFiles, *, every_ns: int = SECOND_NS) -> np.ndarray:
     """Order latencies as long as the feed's own, each way, sampled once in ``every_ns``.
 
     A row holds what the newest message had taken when the sample was made, so nothing later than the request is used
-    but for the interpolation to the next sample.
+    but for the interpolation to the next sample. A feed of less than ``BASE_LATENCY_NS`` counts as that much: an order
+    does not arrive before it was sent.
 
     Parameters
     ----------
     hft_events : EVENT_DTYPE [E] from ``to_hftbacktest``, or the files of ``write_hft``; on the corrected local clock
     every_ns : distance of the samples
-    least_ns : shorter feeds count as this much: an order does not arrive before it was sent
 
     Returns
     -------
@@ -42,7 +40,7 @@ def feed_latency(
     local, exch = (np.concatenate(column) for column in zip(*sampled, strict=True))
     last = np.flatnonzero(np.diff(local // every_ns, append=np.iinfo(np.int64).max))
     local, exch = local[last], exch[last]
-    took = np.maximum(local - exch, least_ns)
+    took = np.maximum(local - exch, BASE_LATENCY_NS)
     out = np.zeros(len(local), ORDER_LATENCY_DTYPE)
     out["req_ts"] = local
     # A later request never overtakes an earlier one, nor does its answer.

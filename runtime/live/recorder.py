@@ -64,7 +64,6 @@ class LineRecorder:
     lines : lines put so far; each is written, lost, or waits
     written : lines on disk
     lost : lines given up: unusable, too old while nothing could be written, or put after ``close``
-    bytes_written : on disk, compressed
     last_error : why the last line was refused or the last write failed; None after a write that succeeded
     path : the file that is being written; None before the first write, after ``close`` and while there is none
 
@@ -93,7 +92,7 @@ class LineRecorder:
                 "a folder to record into",
                 "Give another one, or check its rights",
             ) from error
-        self.lines = self.written = self.lost = self.bytes_written = 0
+        self.lines = self.written = self.lost = 0
         self.last_error: str | None = None
         self.path: Path | None = None
         self._flush_s = min(flush_s, threading.TIMEOUT_MAX)
@@ -174,7 +173,7 @@ class LineRecorder:
         while left > 0 and (batch := self._take(left)):
             left -= len(batch)
             try:
-                size = self._write(batch)
+                self._write(batch)
             except Exception as error:  # mostly an OSError; nothing may end the thread, and the lines are still here
                 with self._wake:
                     self.last_error = f"{error}; recording into {self.folder}, to be tried again"
@@ -184,7 +183,6 @@ class LineRecorder:
                 return
             with self._wake:
                 self.written += len(batch)
-                self.bytes_written += size
                 self.last_error = None
 
     def _take(self, most: int) -> list[bytes]:
@@ -204,8 +202,8 @@ class LineRecorder:
             self._waiting_bytes -= len(self._waiting.popleft())
             self.lost += 1
 
-    def _write(self, batch: list[bytes]) -> int:
-        """Lines onto the disk as one member, to the end or not at all; returns its size."""
+    def _write(self, batch: list[bytes]) -> None:
+        """Lines onto the disk as one member, to the end or not at all."""
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
         member = packer.compress(b"".join(batch)) + packer.flush()
         first_ns = int(batch[0][:_DIGITS])
@@ -222,7 +220,6 @@ class LineRecorder:
                 self._cut()
                 raise
         self._good += len(member)
-        return len(member)
 
     def _begin(self, first_ns: int, member: bytes) -> None:
         """A new file with its first member: whole under its name, or not there."""

@@ -31,6 +31,7 @@ from .replay_rest import DepthDesk
 
 __all__ = ["ReplayServer", "main", "serving"]
 
+_HOST = "127.0.0.1"
 _LINES_A_TURN = 16  # lines played before anything else gets its turn
 
 
@@ -114,7 +115,6 @@ class ReplayServer:
         connections: int = 1,
         snapshot_wait_s: float = 60.0,
         faults: Faults | None = None,
-        host: str = "127.0.0.1",
         port: int = 0,
         rest_port: int = 0,
     ) -> None:
@@ -130,7 +130,7 @@ class ReplayServer:
         self.position = 0
         self._stamps, self._snapshot_wait_s = stamps, snapshot_wait_s
         self._faults = faults or Faults()
-        self._host, self._ports = host, (port, rest_port)
+        self._ports = port, rest_port
         self._pace = _Pace(speed)
         self._desk = DepthDesk(self.symbol, stamps=stamps, faults=self._faults)
         self._clients = Clients(connections)
@@ -157,13 +157,13 @@ class ReplayServer:
 
     async def __aenter__(self) -> ReplayServer:
         port, rest_port = self._ports
-        self._rest_server = await asyncio.start_server(self._desk.serve, self._host, rest_port)
+        self._rest_server = await asyncio.start_server(self._desk.serve, _HOST, rest_port)
         try:
-            self.websocket = await self._clients.listen(self._host, port)
+            self.websocket = await self._clients.listen(_HOST, port)
         except BaseException:
             self._rest_server.close()
             raise
-        self.rest = f"http://{self._host}:{self._rest_server.sockets[0].getsockname()[1]}"
+        self.rest = f"http://{_HOST}:{self._rest_server.sockets[0].getsockname()[1]}"
         self._player = asyncio.create_task(self._run())
         return self
 

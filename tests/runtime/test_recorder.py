@@ -149,7 +149,6 @@ def test_lines_come_back_byte_for_byte(tmp_path):
             assert recorder.written == recorder.lines == min(k + 20, len(lines))
     (file,) = tmp_path.iterdir()
     assert len(members(file)) == 4
-    assert recorder.bytes_written == file.stat().st_size
     assert (recorder.lost, recorder.last_error, recorder.path) == (0, None, None)
 
 
@@ -230,7 +229,6 @@ def test_rotated_files_are_read_as_one_recording(tmp_path):
     rows, bad = rows_of(*files[::-1])
     np.testing.assert_array_equal(rows, rows_of(plain)[0])
     assert not bad.reasons
-    assert recorder.bytes_written == sum(f.stat().st_size for f in files)
 
 
 @pytest.mark.parametrize(("later_ns", "files"), [(2_000 * MS, 1), (2_000 * MS + 1, 2)])
@@ -469,7 +467,6 @@ def test_a_full_disk_costs_nothing_once_there_is_space_again(tmp_path, disk, fau
         assert (recorder.written, recorder.lost, recorder.last_error) == (300, 0, None)
     (file,) = tmp_path.iterdir()
     assert unpacked(file) == text(lines)
-    assert recorder.bytes_written == file.stat().st_size
     assert not rows_of(file)[1].reasons
 
 

@@ -15,7 +15,7 @@ from runtime.buckets import Share
 from runtime.bundle import load_bundle, read_release
 from runtime.kill_switch import KILL_NAME
 from runtime.ladder import State
-from runtime.release_change import change, model_state, why_not
+from runtime.release_change import change, model_state
 from runtime.release_history import read_history
 from runtime.release_state import served_tag, state
 
@@ -224,17 +224,6 @@ def test_what_is_refused_changes_nothing(releases, before, event, more, says):
     with pytest.raises(InputError, match=says):
         change(releases, event, **{"at_ns": 99, "why": "no"} | more)
     assert contents(releases) == kept
-    if "multipliers" not in more and "at_ns" not in more and "without multipliers" not in says:
-        if "no bundle was served" not in says:
-            assert why_not(releases, event, tag=more.get("tag")) is not None
-        assert contents(releases) == kept
-
-
-def test_what_would_be_taken_is_no_refusal(releases):
-    assert why_not(releases, "passed", tag="one") is None
-    do(releases, "passed", tag="one")
-    assert why_not(releases, "step") is None
-    assert why_not(releases, "step", tag="one") is None
 
 
 def test_a_model_without_a_bucket_that_pays_stays_in_the_shadow(tmp_path):
@@ -285,8 +274,8 @@ def test_each_change_is_a_line(releases):
     ]
     assert [x["at_ns"] for x in lines(releases)] == [1, 2, 3]
     assert [x["rolled_back"] for x in lines(releases)] == [None, None, "one"]
-    assert do(releases, "operator_promote", tag="one", by="me")
-    assert lines(releases)[-1]["by"] == "me"
+    do(releases, "operator_promote", tag="one")
+    assert lines(releases)[-1]["by"] == "operator"
 
 
 def cut_after_the_link(releases, monkeypatch, event, **more):

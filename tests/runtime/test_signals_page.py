@@ -10,8 +10,8 @@ from feature_repo.constants import SIGNAL
 from runtime.candidate import Candidate, SigType
 from runtime.flow_states import TRANSITIONS as FLOW
 from runtime.flow_states import FlowEvent, FlowState
-from runtime.levels import IMPOSSIBLE, BarEvent, LevelState
 from runtime.levels import TRANSITIONS as LEVELS
+from runtime.levels import BarEvent, LevelState
 from runtime.profiles import PROFILES
 from runtime.sig_types import LIQUIDATION_DOMINANCE, TYPES
 
@@ -46,7 +46,7 @@ def test_the_moves_of_levels():
     head, *rows = table("Levels: reclaim in two stages")
     assert head == ["state", *(event.name for event in BarEvent)]
     assert rows == [
-        [state.name, *("-" if (state, event) in IMPOSSIBLE else LEVELS[state, event].name for event in BarEvent)]
+        [state.name, *(LEVELS[state, event].name if (state, event) in LEVELS else "-" for event in BarEvent)]
         for state in LevelState
     ]
 

@@ -20,6 +20,7 @@ from feature_repo.fields import CATALOGUE_HASH, CHANNELS, MARKET_DTYPE
 from feature_repo.instruments import FeeTier
 from feature_repo.paths import atomic_path
 
+from .bundle import MODEL_NAME
 from .candidate import Candidate, is_sound
 from .candidate_io import CANDIDATE_SCHEMA, candidates_from_table, candidates_to_table
 from .decision import Decision, Reason
@@ -28,7 +29,6 @@ from .manifest import Manifest
 from .serving import ServedFilter
 
 __all__ = [
-    "DECISION_SCHEMA",
     "LoggedDecision",
     "LoggedGate",
     "SeenWindow",
@@ -253,7 +253,7 @@ def _row(gate: MetaFilter, candidate: Candidate, now_ns: int, found: Any, decisi
         "id": decision_id(candidate, gate.profile_name),
         "now_ns": int(now_ns),
         "release": manifest.tag,
-        "model_sha256": manifest.files.get("model.onnx", ""),
+        "model_sha256": manifest.files.get(MODEL_NAME, ""),
         "profile": gate.profile_name,
         "fee_tier": gate.fee.name,
         "maker_bps": gate.fee.maker_bps,

@@ -11,7 +11,7 @@ from pathlib import Path
 from feature_repo.constants import GATE, LABEL
 from feature_repo.errors import InputError
 
-from .bundle import load_bundle
+from .bundle import MODEL_NAME, load_bundle
 from .decision import Decision, Reason
 from .decision_log import LoggedDecision, window_hash
 from .gate import MetaFilter
@@ -66,7 +66,7 @@ def explain(logged: LoggedDecision, releases: Path | str) -> Explained:
     """
     folder = Path(releases) / logged.release
     bundle = load_bundle(folder)
-    have = bundle.manifest.files["model.onnx"]
+    have = bundle.manifest.files[MODEL_NAME]
     if have != logged.model_sha256:
         raise InputError(
             f"{folder} holds another model ({have[:12]}) than the one that decided ({logged.model_sha256[:12]})",

@@ -20,7 +20,6 @@ from .rollout import Rollout, is_rollout
 __all__ = [
     "MANIFEST_NAME",
     "MANIFEST_SCHEMA",
-    "T_RANGE",
     "Manifest",
     "check_tag",
     "manifest_from_json",

@@ -39,7 +39,6 @@ from .rollout import CAPS, STAGES, stage_of
 
 __all__ = [
     "CURRENT_NAME",
-    "LOCK_NAME",
     "ReleaseState",
     "Served",
     "base_of",

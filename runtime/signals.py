@@ -31,7 +31,6 @@ __all__ = [
     "est_slip_bps",
     "exp_reward_bps",
     "find_candidates",
-    "make_candidate",
     "r_bps",
 ]
 

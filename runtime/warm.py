@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["WARM_MS", "warm_until"]
+__all__ = ["warm_until"]
 
 WARM_MS = 2.0
 """What a core needs to come back to its clock; its caches stay as cold as they were (`runtime.rehearsal` helps)."""

@@ -13,8 +13,9 @@ import orjson
 
 from .replay_book import TextBook
 from .replay_faults import Faults, Hang
+from .snapshots import STAMP_HEADER
 
-__all__ = ["DEPTH_PATHS", "DepthDesk"]
+__all__ = ["DepthDesk"]
 
 DEPTH_PATHS = ("/fapi/v1/depth", "/dapi/v1/depth", "/api/v3/depth")
 _DEFAULT_LIMIT = 1000
@@ -167,7 +168,7 @@ class DepthDesk:
             await request.answer(503, _error(-1001, "The recording has ended without a valid book."))
 
     def _stamp(self, local_ns: int) -> dict[str, str]:
-        return {"X-Local-Ts": str(local_ns)} if self._stamps else {}
+        return {STAMP_HEADER: str(local_ns)} if self._stamps else {}
 
 
 class _Request:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..decision import Reason
-from .vitals import STARTING, LastDecision, Latency, PHistogram, VitalsView
+from .vitals_view import STARTING, LastDecision, Latency, PHistogram, VitalsView
 
 __all__ = ["NO_ORDERS", "Health", "Screen", "plain_line", "render"]
 

@@ -26,9 +26,10 @@ from prometheus_client.utils import floatToGoString
 
 from feature_repo.errors import InputError
 
-from .vitals import P_EDGES, Vitals, VitalsView
+from .vitals import Vitals
+from .vitals_view import P_EDGES, VitalsView
 
-__all__ = ["PREFIX", "Telemetry", "VitalsCollector"]
+__all__ = ["Telemetry", "VitalsCollector"]
 
 PREFIX = "ofi_meta_"
 _JSON = "application/json; charset=utf-8"

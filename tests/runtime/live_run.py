@@ -31,7 +31,8 @@ from runtime.live.pushing import Pusher
 from runtime.live.replay_faults import Action, Faults, Pause
 from runtime.live.service import LivePlan, LiveShadow
 from runtime.live.venues import Endpoints, routes_of, snapshot_url
-from runtime.live.vitals import Vitals, VitalsView
+from runtime.live.vitals import Vitals
+from runtime.live.vitals_view import VitalsView
 from runtime.signals import find_candidates
 
 from .gate_builders import bundle_folder, candidate

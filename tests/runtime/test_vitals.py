@@ -14,7 +14,8 @@ import pytest
 from runtime.budget import E2E_BUDGET_MS
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from runtime.decision import Decision, Reason
-from runtime.live.vitals import P_EDGES, Vitals
+from runtime.live.vitals import Vitals
+from runtime.live.vitals_view import P_EDGES
 
 NOW = 1_785_585_600_000_000_000
 SECOND = 1_000_000_000

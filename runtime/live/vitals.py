@@ -13,7 +13,7 @@ import numpy as np
 from ..budget import E2E_BUDGET_MS
 from ..candidate import Candidate, SigType, is_sound
 from ..decision import Decision, Reason
-from .vitals_view import P_EDGES, LastDecision, Latency, PHistogram, Quantiles, VitalsView
+from .vitals_view import P_EDGES, Health, LastDecision, Latency, PHistogram, Quantiles, VitalsView
 
 __all__ = ["Vitals"]
 
@@ -185,7 +185,7 @@ class Vitals:
         with self._lock:
             self._release, self._release_error = release, _line(error)
 
-    def health(self, now_ns: int) -> tuple[bool, list[str]]:
+    def health(self, now_ns: int) -> Health:
         """As :meth:`VitalsView.health` at this moment."""
         return self.snapshot(now_ns).health()
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..candidate import SigType
 from ..decision import Reason
 
-__all__ = ["P_EDGES", "STARTING", "LastDecision", "Latency", "PHistogram", "Quantiles", "VitalsView"]
+__all__ = ["P_EDGES", "STARTING", "Health", "LastDecision", "Latency", "PHistogram", "Quantiles", "VitalsView"]
 
 P_EDGES = tuple(i / 20 for i in range(21))
 """Bin k holds P in (P_EDGES[k], P_EDGES[k + 1]], the first one 0 as well."""
@@ -23,6 +23,9 @@ LOST_S = 60.0
 """For so long a loss of recorded lines counts as trouble; it stays in the total for ever."""
 STARTING = "Starting: "
 """How a reason begins that goes away by itself."""
+
+Health = tuple[bool, list[str]]
+"""Healthy or not, and why not as sentences."""
 
 
 class LastDecision(NamedTuple):
@@ -132,7 +135,7 @@ class VitalsView:
     release_error: str | None
     last: tuple[LastDecision, ...]
 
-    def health(self) -> tuple[bool, list[str]]:
+    def health(self) -> Health:
         """Healthy, or the reasons why not as sentences, the feed's before the process's own."""
         reasons = [*self._feed_reasons(), *self._own_reasons()]
         return not reasons, reasons

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from runtime.candidate import SigType
 from runtime.decision import Reason
-from runtime.live.screen import NO_ORDERS, Screen, plain_line, render
+from runtime.live.page import NO_ORDERS, render
+from runtime.live.screen import Screen, plain_line
 
 from .test_vitals import CANDIDATE, NOW, SECOND, decision, empty, running, troubled
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from feature_repo.errors import InputError
 
 from .candidate import SigType
+from .window_source import Found, WindowSource
 
 __all__ = ["E2E_BUDGET_MS", "RESERVE_MS", "WaitingSource"]
 
@@ -25,12 +24,6 @@ E2E_BUDGET_MS = {
 """From the event that closes the window to the decision in hand."""
 RESERVE_MS = 3.0
 """Of the budget, for inference and checks once the window is there."""
-
-Found = tuple[np.ndarray, np.void] | None
-
-
-class Source(Protocol):
-    def snapshot_at(self, t_ns: int) -> Found: ...
 
 
 class _Request:
@@ -56,7 +49,7 @@ class WaitingSource:
     poll_ms : between two reads
     """
 
-    def __init__(self, source: Source, *, poll_ms: float = 0.5) -> None:
+    def __init__(self, source: WindowSource, *, poll_ms: float = 0.5) -> None:
         if not 0 <= poll_ms < 1e3:
             raise InputError(f"poll_ms = {poll_ms}", "0 up to 1,000", "Correct poll_ms")
         self._source, self._poll_s = source, poll_ms / 1e3

@@ -24,9 +24,10 @@ from .bundle import MODEL_NAME
 from .candidate import Candidate, is_sound
 from .candidate_io import CANDIDATE_SCHEMA, candidates_from_table, candidates_to_table
 from .decision import Decision, Reason
-from .gate import MetaFilter, WindowSource
+from .gate import MetaFilter
 from .manifest import Manifest
 from .serving import ServedFilter
+from .window_source import Found, WindowSource
 
 __all__ = [
     "LoggedDecision",
@@ -101,13 +102,13 @@ class SeenWindow:
         if hasattr(source, "snapshot_within"):
             self.snapshot_within = self._within
 
-    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
+    def snapshot_at(self, t_ns: int) -> Found:
         """As the source's; an exception passes through, and leaves nothing seen."""
         self.last = None
         self.last = self._source.snapshot_at(t_ns)
         return self.last
 
-    def _within(self, t_ns: int, budget_ms: float) -> tuple[np.ndarray, np.void] | None:
+    def _within(self, t_ns: int, budget_ms: float) -> Found:
         self.last = None
         self.last = self._source.snapshot_within(t_ns, budget_ms)  # type: ignore[attr-defined]
         return self.last

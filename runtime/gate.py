@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from feature_repo.constants import MODEL, ORDER
 from feature_repo.errors import InputError
-from feature_repo.fields import CHANNELS, CTX_NAMES, MARKET_DTYPE, align
+from feature_repo.fields import CHANNELS, CTX_NAMES, align
 from feature_repo.instruments import FeeTier, Instrument, instrument
 
 from .buckets import Bucket, BucketTable, Shares
@@ -34,35 +33,12 @@ from .payoff import BARRIERS
 from .profiles import Profile, profile_of
 from .rollout import CAPS
 from .sizing import round_to_lot, size_usd
+from .window_source import WindowSource, fits, told
 
-__all__ = ["GuardsOnly", "MetaFilter", "WindowSource"]
+__all__ = ["GuardsOnly", "MetaFilter"]
 
-_FLOAT32 = np.dtype(np.float32)
-_MAX_SQUARES = float(np.float32(1e24))  # sum over a window; no channel comes near 1e12: beyond it is damage
-_VALID, _T_NS = MARKET_DTYPE.names.index("valid"), MARKET_DTYPE.names.index("t_ns")
-_NUMBERS = ("data_age_ms", "spread_bps", "spread_median_bps", "depth_top5", "depth_median", "bid", "ask", "mid")
-_numbers = itemgetter(*map(MARKET_DTYPE.names.index, _NUMBERS))  # the last of GuardInputs, in their order
 _OFI_Z, _SESSION = CHANNELS.index("ofi_z"), CHANNELS.index("session_flag")
 _ALLOW, _NO_WINDOW, _MODEL_ERROR = Reason.ALLOW, Reason.NO_WINDOW, Reason.MODEL_ERROR
-
-
-class WindowSource(Protocol):
-    """Where ``allow`` reads the candidate's window: a FeatureWindow in the process, or the online store."""
-
-    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
-        """The window wanted at ``t_ns``: float32 [T, C] unaligned, and its last MARKET_DTYPE row; None without one.
-
-        A window of another time may be returned: the gate judges it by the row's ``t_ns``. A source that also has
-        ``snapshot_within(t_ns, budget_ms)`` is asked that way, with what the signal's budget leaves for it
-        (`runtime.budget.WaitingSource`).
-        """
-        ...
-
-
-def _sane(x: np.ndarray) -> bool:
-    """Every number finite, and none insane: one pass in which whatever is not finite spreads to the sum."""
-    flat = x.ravel()
-    return float(np.dot(flat, flat)) <= _MAX_SQUARES
 
 
 class _Outcome(NamedTuple):
@@ -213,7 +189,7 @@ class _Gate:
             x, market_row = found
         except (TypeError, ValueError):
             return None, None
-        if not self._fits(x, market_row):
+        if not fits(x, market_row, self._shape):
             return None, None
         return x, market_row if isinstance(market_row, np.void) else market_row[()]
 
@@ -228,22 +204,9 @@ class _Gate:
             found = within(t_ns, E2E_BUDGET_MS[candidate.sig_type] - RESERVE_MS)
         return (None, None) if found is None else found
 
-    def _fits(self, x: Any, market_row: Any) -> bool:
-        """Whether these are a window and a market row, by shape and type."""
-        return (
-            isinstance(x, np.ndarray)
-            and (x.dtype is _FLOAT32 or x.dtype == _FLOAT32)
-            and x.shape == self._shape
-            and (isinstance(market_row, np.void) or (isinstance(market_row, np.ndarray) and market_row.ndim == 0))
-            and (market_row.dtype is MARKET_DTYPE or market_row.dtype == MARKET_DTYPE)
-        )
-
     def _with_window(self, question: GuardInputs, x: Any, market_row: Any) -> GuardInputs:
         """What the guards see of the question and what was found for it."""
-        if not self._fits(x, market_row):
-            return question
-        row = market_row.item()
-        return question.with_window((True, row[_VALID], row[_T_NS], _sane(x), *_numbers(row)))
+        return question.with_window(told(x, market_row)) if fits(x, market_row, self._shape) else question
 
     def _note(self, error: Exception) -> None:
         try:

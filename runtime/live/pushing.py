@@ -9,17 +9,17 @@ from typing import Protocol
 
 import numpy as np
 
+from ..window_source import Found, WindowSource
+
 __all__ = ["PushedWindow", "Pusher"]
 
 _WAIT_S = 0.005
 
 
-class Store(Protocol):
+class Store(WindowSource, Protocol):
     """The part of OnlineWindow that is needed here."""
 
     def push(self, x: np.ndarray, market_row: np.void) -> bool: ...
-
-    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None: ...
 
 
 class Pusher:
@@ -92,7 +92,7 @@ class PushedWindow:
     def __init__(self, pusher: Pusher, store: Store) -> None:
         self._pusher, self._store = pusher, store
 
-    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
+    def snapshot_at(self, t_ns: int) -> Found:
         """What the store gives; whether it is the window asked for, its ``t_ns`` says."""
         self._pusher.wait(t_ns, _WAIT_S)
         return self._store.snapshot_at(t_ns)

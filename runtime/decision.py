@@ -1,12 +1,15 @@
-"""What the gate answers."""
+"""What a gate is: asked about a candidate, it answers with a decision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
-__all__ = ["Decision", "Reason"]
+from .candidate import Candidate
+
+__all__ = ["Decision", "Gate", "Reason"]
 
 
 class Reason(Enum):
@@ -59,3 +62,9 @@ class Decision:
 
     def __iter__(self) -> Iterator[bool | float]:
         return iter((self.allow, self.p, self.size))
+
+
+class Gate(Protocol):
+    """The part of MetaFilter, ServedFilter or LoggedGate that most need."""
+
+    def allow(self, candidate: Candidate, now_ns: int) -> Decision: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import numpy as np
 
@@ -11,16 +10,10 @@ from feature_repo.constants import MS_NS, ORDER
 from feature_repo.window import FeatureWindow
 
 from .candidate import Candidate
-from .decision import Decision
+from .decision import Decision, Gate
 from .drive import Signals, drive
 
 __all__ = ["dry_run"]
-
-
-class Gate(Protocol):
-    """The part of MetaFilter that is needed here."""
-
-    def allow(self, candidate: Candidate, now_ns: int) -> Decision: ...
 
 
 def dry_run(

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from ..candidate import Candidate, is_sound
-from ..decision import Decision
+from ..decision import Decision, Gate
 
 __all__ = ["Offers"]
-
-
-class Gate(Protocol):
-    """The part of MetaFilter, ServedFilter or LoggedGate that is needed here."""
-
-    def allow(self, candidate: Candidate, now_ns: int) -> Decision: ...
 
 
 class Offers:

@@ -118,6 +118,11 @@ def test_a_bundle_that_knows_its_payoffs_allows_nothing_that_does_not_earn_its_o
         assert MetaFilter(fitted, breakeven_guard=False).decide(thin, TS, window(), market_row()).allow is free
 
 
+def test_nothing_is_above_a_break_even_that_is_not_known(fitted):
+    assert math.isnan(MetaFilter(fitted).floor(NAN))
+    assert MetaFilter(fitted, breakeven_guard=False).floor(NAN) == 0.35
+
+
 def test_thresholds_and_break_even_are_the_bundles(fitted):
     d = MetaFilter(fitted, profile="B").decide(candidate(), TS, window(), market_row())
     assert d.size == pytest.approx(10_000 * (d.p - 0.35), abs=LOT * 2000)

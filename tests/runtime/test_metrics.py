@@ -1,3 +1,5 @@
+"""Literal values of the strategy metrics, and where they are not known."""
+
 from __future__ import annotations
 
 import math
@@ -21,6 +23,8 @@ def test_ir_trade():
 def test_ir_trade_is_unknown_without_spread(net):
     assert math.isnan(ir_trade(np.array(net)))
 
+
+def test_win_rate_and_payoff():
     assert win_rate(NET) == 0.5  # zero is no win
     assert payoff(NET) == 2.5  # mean gain 5 over loss 2
     assert math.isnan(win_rate(np.array([])))

@@ -73,6 +73,8 @@ def change(
     InputError
         When the ladder does not know the event there, or a release that is needed is missing or damaged. Nothing has
         changed then.
+    OSError
+        When the disk fails. A KILL that cannot be made is told last: the link has been moved then.
     """
     releases, event = Path(releases), _event(event)
     if not isinstance(at_ns, int) or isinstance(at_ns, bool) or not 0 <= at_ns < 2**63:

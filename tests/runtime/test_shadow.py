@@ -1,3 +1,5 @@
+"""The replay's state machine on tapes of a few quotes: times, prices and outcomes that a reader can check by hand."""
+
 from __future__ import annotations
 
 import math

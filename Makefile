@@ -108,10 +108,11 @@ test-fast: setup  ## the fast subset, under a minute
 test-long: setup  ## the long tests
 	@$(BIN)/python -m pytest $(PARALLEL) -m long --durations=15; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
 
-lint: setup  ## ruff, formatting, import directions
+lint: setup  ## ruff, formatting, import directions, types of the public API
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/mypy
 
 format: setup  ## let ruff rewrite
 	@$(BIN)/ruff check --fix .
@@ -133,5 +134,5 @@ services-stop:  ## stop the Redis that `make services` started
 	@.ci/services stop
 
 clean:  ## remove caches; data, releases and reports stay
-	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache build dist
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

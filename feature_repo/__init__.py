@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build import build_features
+    from .market.simulator import simulate_tape
+    from .market.tape import read_tape
+    from .window import FeatureWindow
 
 __all__ = ["FeatureWindow", "build_features", "read_tape", "simulate_tape"]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .constants import ENGINE, WINDOW_NS, EngineDefaults
 from .engine import Engine
@@ -60,7 +63,7 @@ class FeatureWindow:
         self._last = np.zeros(1, MARKET_DTYPE)
         self._closed = self._unbroken = 0  # rows closed, and valid ones without a break up to the last
 
-    def update_from_event(self, e: np.void | np.ndarray) -> None:
+    def update_from_event(self, e: np.void | NDArray[np.void]) -> None:
         """Take in one event: an EVENT_DTYPE scalar or an array with one row.
 
         An event that cannot be used (see ``rejected``) changes nothing but its counter.
@@ -81,7 +84,7 @@ class FeatureWindow:
             if not used:
                 self.update(row.view(EVENT_DTYPE))
 
-    def update(self, events: np.ndarray) -> None:
+    def update(self, events: NDArray[np.void]) -> None:
         """Take in EVENT_DTYPE [n], in local_ts order."""
         used = 0
         while used < len(events):
@@ -107,14 +110,14 @@ class FeatureWindow:
         if closed:
             self._last[0] = self._market[closed - 1]
 
-    def snapshot(self) -> np.ndarray | None:
+    def snapshot(self) -> NDArray[np.float32] | None:
         """float32 [T, 24], oldest row first; None until the last T rows are all valid."""
         if self._unbroken < self.T:
             return None
         first = self._closed % self.T
         return self._history[first : first + self.T].copy()
 
-    def snapshot_at(self, t_ns: int) -> tuple[np.ndarray, np.void] | None:
+    def snapshot_at(self, t_ns: int) -> tuple[NDArray[np.float32], np.void] | None:
         """The newest snapshot and its market row, whatever ``t_ns``; None while there is no snapshot.
 
         Whether it is the one asked for, its ``t_ns`` says: a caller compares, and denies if it differs.
@@ -132,7 +135,7 @@ class FeatureWindow:
         return np.frombuffer(self._last.tobytes(), MARKET_DTYPE)[0]
 
     @property
-    def row(self) -> np.ndarray | None:
+    def row(self) -> NDArray[np.float32] | None:
         """float32 [24], the last closed row, zeros where it is invalid; None before the first."""
         return self._history[(self._closed - 1) % self.T].copy() if self._closed else None
 
@@ -151,11 +154,11 @@ class FeatureWindow:
         """Events that were not applied, by reason."""
         return self._engine.rejected
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """Everything that the next rows depend on, as plain arrays; ``np.savez`` takes them without pickle."""
         return self._engine.state.state_dict() | {name: own.copy() for name, own in self._own().items()}
 
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+    def load_state_dict(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on from a saved state, bit by bit as if never stopped.
 
         Raises
@@ -173,12 +176,12 @@ class FeatureWindow:
         self._history[...], self._last[...] = state["history"], state["last"]
         self._closed, self._unbroken = map(int, state["counts"])
 
-    def _own(self) -> dict[str, np.ndarray]:
+    def _own(self) -> dict[str, NDArray[Any]]:
         counts = np.array([self._closed, self._unbroken], np.int64)
         return {"history": self._history, "last": self._last, "counts": counts}
 
 
-def _one_row(e: object) -> np.ndarray:
+def _one_row(e: object) -> NDArray[np.void]:
     """An array of one event; refused if it is none."""
     if not isinstance(e, np.ndarray) or e.dtype != EVENT_DTYPE or e.size != 1:
         got = f"{e.dtype.name} {e.shape}" if isinstance(e, np.generic | np.ndarray) else f"a {type(e).__name__}"

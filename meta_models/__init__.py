@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .labels import tri_barrier_label
+    from .nets.tcn import TCN
+    from .splits import PurgedWalkForward
 
 __all__ = ["PurgedWalkForward", "TCN", "tri_barrier_label"]
 

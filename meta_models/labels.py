@@ -15,9 +15,10 @@ both.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.constants import LABEL, MS_NS, ORDER, LabelDefaults, OrderDefaults
 from feature_repo.errors import InputError
@@ -90,9 +91,13 @@ def _check_barriers(R_target: float, R_stop: float, horizon_ns: int, latency_ns:
         raise InputError(f"order latency of {latency_ns} ns", "zero or more", "Give the one-way latency in ns")
 
 
-def _quote_columns(quotes: np.ndarray) -> tuple[np.ndarray, ...]:
+def _names(rows: NDArray[np.void]) -> tuple[str, ...]:
+    return rows.dtype.names or ()
+
+
+def _quote_columns(quotes: NDArray[np.void]) -> tuple[NDArray[Any], ...]:
     names = ("local_ts", "exch_ts", "bid", "ask", "bid_qty", "ask_qty")
-    missing = [n for n in names if n not in (quotes.dtype.names or ())]
+    missing = [n for n in names if n not in _names(quotes)]
     if missing:
         raise InputError(
             f"quotes without {', '.join(missing)}", f"the fields {', '.join(names)}", "Use FeatureTable.quotes"
@@ -105,17 +110,17 @@ def _quote_columns(quotes: np.ndarray) -> tuple[np.ndarray, ...]:
     return columns[0], np.minimum(columns[1], columns[0]), *columns[2:]
 
 
-def _trade_columns(trades: np.ndarray | None) -> tuple[np.ndarray, ...]:
+def _trade_columns(trades: NDArray[np.void] | None) -> tuple[NDArray[Any], ...]:
     """Exchange time, price, quantity and aggressor (+1 buyer, -1 seller) in exchange order."""
     if trades is None or len(trades) == 0:
         return np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64)
-    if "ev" in trades.dtype.names:
+    if "ev" in _names(trades):
         trades = trades[(trades["ev"] & KIND_MASK) == TRADE]
         aggressor = np.where(trades["ev"] & BUY, 1, np.where(trades["ev"] & SELL, -1, 0))
     else:
         aggressor = np.sign(trades["side"])
     exch_ts = trades["exch_ts"]
-    if "local_ts" in trades.dtype.names:
+    if "local_ts" in _names(trades):
         exch_ts = np.minimum(exch_ts, trades["local_ts"])
     order = np.argsort(exch_ts, kind="stable")
     return (
@@ -126,19 +131,19 @@ def _trade_columns(trades: np.ndarray | None) -> tuple[np.ndarray, ...]:
     )
 
 
-def _tape_end(quotes: np.ndarray, trades: np.ndarray | None) -> int:
-    ends = [
-        int(a["local_ts"][-1]) for a in (quotes, trades) if a is not None and len(a) and "local_ts" in a.dtype.names
-    ]
+def _tape_end(quotes: NDArray[np.void], trades: NDArray[np.void] | None) -> int:
+    ends = [int(a["local_ts"][-1]) for a in (quotes, trades) if a is not None and len(a) and "local_ts" in _names(a)]
     return max(ends, default=-1)
 
 
-def _round_passive(price: np.ndarray, side: np.ndarray, tick: float) -> np.ndarray:
+def _round_passive(price: NDArray[np.float64], side: NDArray[np.int64], tick: float) -> NDArray[np.float64]:
     ticks = price / tick
     return np.where(side > 0, np.floor(ticks + 1e-6), np.ceil(ticks - 1e-6)) * tick
 
 
-def _finish(out: np.ndarray, side: np.ndarray, maker: np.ndarray, fee: FeeTier | None, inverse: bool) -> None:
+def _finish(
+    out: NDArray[np.void], side: NDArray[np.int64], maker: NDArray[np.bool_], fee: FeeTier | None, inverse: bool
+) -> None:
     """Returns from prices; y from outcomes."""
     out["y"] = np.select([out["outcome"] == TARGET, out["outcome"] <= TIMEOUT], [1, 0], -1)
     # What the exit turns over for each unit of what the entry did: quote currency, or coins.
@@ -149,14 +154,14 @@ def _finish(out: np.ndarray, side: np.ndarray, maker: np.ndarray, fee: FeeTier |
 
 
 def _run(
-    quotes: np.ndarray,
-    trades: np.ndarray | None,
-    ts_ns: np.ndarray,
-    t_send: np.ndarray,
-    side: np.ndarray,
-    R_bps: np.ndarray,
-    price: np.ndarray,
-    maker: np.ndarray,
+    quotes: NDArray[np.void],
+    trades: NDArray[np.void] | None,
+    ts_ns: NDArray[np.int64],
+    t_send: NDArray[np.int64],
+    side: NDArray[np.int64],
+    R_bps: NDArray[np.float64],
+    price: NDArray[np.float64],
+    maker: NDArray[np.bool_],
     *,
     label: LabelDefaults,
     order: OrderDefaults,
@@ -167,7 +172,7 @@ def _run(
     fee: FeeTier | None,
     end_ns: int | None,
     progress: Callable[[float], None] | None,
-) -> np.ndarray:
+) -> NDArray[np.void]:
     horizon_ns = label.horizon_ms * MS_NS
     _check_barriers(label.R_target, label.R_stop, horizon_ns, latency_ns)
     q = _quote_columns(quotes)
@@ -176,7 +181,7 @@ def _run(
     n = len(t_send)
     out = np.zeros(n, LABEL_DTYPE)
     out["ts_ns"] = ts_ns
-    columns = {c: np.empty(n, np.int64) for c in ("outcome", "t_fill_ns", "t_end_ns")}
+    columns: dict[str, NDArray[Any]] = {c: np.empty(n, np.int64) for c in ("outcome", "t_fill_ns", "t_end_ns")}
     columns |= {c: np.empty(n) for c in ("entry_px", "exit_px")}
     for lo in range(0, n, _CHUNK):
         part = slice(lo, lo + _CHUNK)
@@ -198,7 +203,7 @@ def _run(
 
 
 def tri_barrier_label(
-    quotes: np.ndarray,
+    quotes: NDArray[np.void],
     t_entry: int,
     side: int,
     R_target: float = LABEL.R_target,
@@ -209,7 +214,7 @@ def tri_barrier_label(
     latency_ns: int,
     entry: Entry | str = "taker",
     price: float | None = None,
-    trades: np.ndarray | None = None,
+    trades: NDArray[np.void] | None = None,
     fee: FeeTier | None = None,
     order: OrderDefaults = ORDER,
     face_value: float = 0.0,
@@ -266,8 +271,8 @@ def tri_barrier_label(
 
 
 def label_candidates(
-    quotes: np.ndarray,
-    trades: np.ndarray,
+    quotes: NDArray[np.void],
+    trades: NDArray[np.void],
     candidates: Sequence[Candidate],
     fee: FeeTier,
     *,
@@ -276,7 +281,7 @@ def label_candidates(
     instrument: Instrument | None = None,
     end_ns: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> np.ndarray:
+) -> NDArray[np.void]:
     """Label all candidates of one symbol.
 
     Parameters

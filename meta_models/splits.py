@@ -6,16 +6,19 @@ share information, whatever their row numbers are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.constants import MODEL, SECOND_NS
 from feature_repo.errors import InputError
 
 __all__ = ["EMBARGO_NS", "GAP_NS", "InnerPurgedFolds", "PurgedWalkForward", "sample_spans"]
+
+Times = NDArray[np.int64] | NDArray[np.datetime64]
 
 GAP_NS = MODEL.gap_s * SECOND_NS
 EMBARGO_NS = MODEL.embargo_s * SECOND_NS
@@ -23,7 +26,7 @@ _FAR_NS = 1 << 62
 """Times and holes stay within +-146 years of 1970: a border less a hole then never leaves int64."""
 
 
-def sample_spans(t_start: np.ndarray, t_end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample_spans(t_start: Times, t_end: Times) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Checked spans and their time order.
 
     Parameters
@@ -124,12 +127,12 @@ class PurgedWalkForward(_TimedSplitter):
 
     def split(
         self,
-        X: np.ndarray,
-        y: np.ndarray | None = None,
-        t_start: np.ndarray | None = None,
-        t_end: np.ndarray | None = None,
+        X: Sized,
+        y: object = None,
+        t_start: Times | None = None,
+        t_end: Times | None = None,
         groups: object = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield ``(train_idx, test_idx)``, int64, in the order of the test blocks.
 
         Parameters
@@ -190,12 +193,12 @@ class InnerPurgedFolds(_TimedSplitter):
 
     def split(
         self,
-        X: np.ndarray,
-        y: np.ndarray | None = None,
-        t_start: np.ndarray | None = None,
-        t_end: np.ndarray | None = None,
+        X: Sized,
+        y: object = None,
+        t_start: Times | None = None,
+        t_end: Times | None = None,
         groups: object = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Yield ``(train_idx, test_idx)`` as `PurgedWalkForward.split` does; a training side may come out empty."""
         start, end, order = _order_of(X, t_start, t_end)
         if order.size < self.n_splits:
@@ -213,8 +216,8 @@ class InnerPurgedFolds(_TimedSplitter):
 
 
 def _order_of(
-    X: np.ndarray, t_start: np.ndarray | None, t_end: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    X: Sized, t_start: Times | None, t_end: Times | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     if t_start is None or t_end is None:
         raise InputError(
             "a split without times",
@@ -227,19 +230,19 @@ def _order_of(
     return start, end, order
 
 
-def _as_ns(times: np.ndarray, name: str) -> np.ndarray:
-    times = np.asarray(times)
+def _as_ns(given: Times, name: str) -> NDArray[np.int64]:
+    times: NDArray[Any] = np.asarray(given)
     if times.dtype.kind == "M":
         if np.isnat(times).any():
             raise InputError(f"{name} holds NaT", "a time for every sample", "Drop rows without a time")
-        given, times = times, times.astype("datetime64[ns]")
-        if (times.astype(given.dtype) != given).any():
+        in_ns = times.astype("datetime64[ns]")
+        if (in_ns.astype(times.dtype) != times).any():
             raise InputError(
-                f"{name} of dtype {given.dtype} with times that whole nanoseconds cannot hold",
+                f"{name} of dtype {times.dtype} with times that whole nanoseconds cannot hold",
                 "times from 1678 to 2262",
                 "Check its unit",
             )
-        times = times.astype(np.int64)
+        times = in_ns.astype(np.int64)
     if times.ndim != 1 or times.dtype.kind not in "iu":
         raise InputError(
             f"{name} of dtype {times.dtype} and {times.ndim} dimensions",

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .candidate import Candidate
+    from .decision import Decision, Reason
+    from .gate import MetaFilter
 
 __all__ = ["Candidate", "Decision", "MetaFilter", "Reason"]
 

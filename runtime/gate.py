@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.constants import MODEL, ORDER
 from feature_repo.errors import InputError
@@ -101,7 +102,7 @@ class _Gate:
         """
         return self._closed(candidate, now_ns, None)
 
-    def decide(self, candidate: Candidate, now_ns: int, x: np.ndarray, market_row: np.void) -> Decision:
+    def decide(self, candidate: Candidate, now_ns: int, x: NDArray[np.float32], market_row: np.void) -> Decision:
         """Judge a candidate by a window in hand. Never raises.
 
         Parameters
@@ -145,7 +146,7 @@ class _Gate:
             return _Outcome(reason, p_breakeven=breakeven)
         return self._verdict(candidate, inputs, x, breakeven)
 
-    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: np.ndarray, breakeven: float) -> _Outcome:
+    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: NDArray[np.float32], breakeven: float) -> _Outcome:
         """What follows when every guard passed."""
         size = self._whole_lots(self.base_size, candidate)
         answer = Answer(p=math.nan, floor=math.nan, multiplier=math.nan, size=size)
@@ -178,12 +179,12 @@ class _Gate:
         )
 
     def inputs(
-        self, candidate: Candidate, now_ns: int, x: np.ndarray | None, market_row: np.void | None
+        self, candidate: Candidate, now_ns: int, x: NDArray[np.float32] | None, market_row: np.void | None
     ) -> GuardInputs:
         """What the guards see of a sound candidate and a window in hand; for an explanation, not for a decision."""
         return self._with_window(self._question(candidate, now_ns), x, market_row)
 
-    def usable(self, found: Any) -> tuple[np.ndarray, np.void] | tuple[None, None]:
+    def usable(self, found: Any) -> tuple[NDArray[np.float32], np.void] | tuple[None, None]:
         """A source's answer as window and market row, where it has their shapes and types."""
         try:
             x, market_row = found
@@ -351,7 +352,7 @@ class MetaFilter(_Gate):
         """What the model was made from and for."""
         return self._bundle.manifest
 
-    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: np.ndarray, breakeven: float) -> _Outcome:
+    def _verdict(self, candidate: Candidate, inputs: GuardInputs, x: NDArray[np.float32], breakeven: float) -> _Outcome:
         try:
             p = self._ask(candidate, x, inputs.spread_bps)
         except Exception as e:  # fail closed: whatever the graph raises
@@ -371,7 +372,7 @@ class MetaFilter(_Gate):
         """Notional of a P, in whole lots; quote currency."""
         return self._whole_lots(size_usd(self.base_size, p, self.tau) * multiplier, candidate)
 
-    def multiplier_of(self, candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> float:
+    def multiplier_of(self, candidate: Candidate, x: NDArray[np.float32], spread_bps: float, depth: float) -> float:
         """Share of the full size that the release may order in the candidate's market state.
 
         Parameters
@@ -381,11 +382,11 @@ class MetaFilter(_Gate):
         """
         return 1.0 if self.shadow else self._shares.multiplier(*_state(candidate, x, spread_bps, depth))
 
-    def bucket_of(self, candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> Bucket:
+    def bucket_of(self, candidate: Candidate, x: NDArray[np.float32], spread_bps: float, depth: float) -> Bucket:
         """The candidate's market state; arguments as for ``multiplier_of``."""
         return self._shares.bucket(*_state(candidate, x, spread_bps, depth))
 
-    def _ask(self, candidate: Candidate, x: np.ndarray, spread_bps: float) -> float:
+    def _ask(self, candidate: Candidate, x: NDArray[np.float32], spread_bps: float) -> float:
         # The tier that the model was trained with, whatever tier the EV gate is asked for: to the graph it is a unit.
         fee = self._bundle.manifest.fee_tier
         try:
@@ -401,7 +402,9 @@ class MetaFilter(_Gate):
         return float(p)
 
 
-def _state(candidate: Candidate, x: np.ndarray, spread_bps: float, depth: float) -> tuple[int, bool, Any, float, float]:
+def _state(
+    candidate: Candidate, x: NDArray[np.float32], spread_bps: float, depth: float
+) -> tuple[int, bool, Any, float, float]:
     """What tells a bucket, of the numbers that ``reports.records.candidate_facts`` holds of a candidate."""
     last = x[-1]
     return int(candidate.sig_type), last.item(_SESSION) > 0, last.item(_OFI_Z) * candidate.side, spread_bps, depth

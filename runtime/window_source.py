@@ -6,19 +6,21 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_repo.fields import MARKET_DTYPE
 
 __all__ = ["Found", "WindowSource", "fits", "told"]
 
-Found = tuple[np.ndarray, np.void] | None
+Found = tuple[NDArray[np.float32], np.void] | None
 """A window, float32 [T, C] unaligned, and its last MARKET_DTYPE row; None without one."""
 
 _FLOAT32 = np.dtype(np.float32)
 _MAX_SQUARES = float(np.float32(1e24))  # sum over a window; no channel comes near 1e12: beyond it is damage
-_VALID, _T_NS = MARKET_DTYPE.names.index("valid"), MARKET_DTYPE.names.index("t_ns")
+_FIELDS = MARKET_DTYPE.names or ()
+_VALID, _T_NS = _FIELDS.index("valid"), _FIELDS.index("t_ns")
 _NUMBERS = ("data_age_ms", "spread_bps", "spread_median_bps", "depth_top5", "depth_median", "bid", "ask", "mid")
-_numbers = itemgetter(*map(MARKET_DTYPE.names.index, _NUMBERS))  # the last of GuardInputs, in their order
+_numbers = itemgetter(*map(_FIELDS.index, _NUMBERS))  # the last of GuardInputs, in their order
 
 
 class WindowSource(Protocol):
@@ -45,7 +47,7 @@ def fits(x: Any, market_row: Any, shape: tuple[int, int]) -> bool:
     )
 
 
-def told(x: np.ndarray, market_row: np.void | np.ndarray) -> tuple[Any, ...]:
+def told(x: NDArray[np.float32], market_row: np.void | NDArray[np.void]) -> tuple[Any, ...]:
     """What the guards see of two that fit: ``GuardInputs`` from ``store_answered`` on, in its order."""
     row, flat = market_row.item(), x.ravel()
     # One pass in which whatever is not finite spreads to the sum.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..constants import SECOND_NS
 from ..errors import InputError
@@ -78,9 +79,9 @@ class Simulation:
         self.end_ns = self.start_ns + int(self.hours * 3600) * SECOND_NS + int(self.hours * 3600 % 1 * SECOND_NS)
         self.config = config or SimConfig()
         self._progress = progress
-        self._log: list[np.ndarray] = []
+        self._log: list[NDArray[np.void]] = []
 
-    def chunks(self) -> Iterator[np.ndarray]:
+    def chunks(self) -> Iterator[NDArray[np.void]]:
         """EVENT_DTYPE [n], n up to a million, sorted by local_ts; always from the beginning."""
         self._log = []
         market = _Market(self)
@@ -116,7 +117,7 @@ class Simulation:
         return instrument(self.venue, self.symbol)
 
     @property
-    def log(self) -> np.ndarray:
+    def log(self) -> NDArray[np.void]:
         """The episodes so far (``sim_kernel.LOG_DTYPE``), for tests: nothing else may look behind the scenes."""
         return np.concatenate(self._log) if self._log else np.zeros(0, sim_kernel.LOG_DTYPE)
 
@@ -155,7 +156,7 @@ class _Market:
         self._count = np.zeros(2, np.int64)
         self.done = False
 
-    def fill(self, out: np.ndarray) -> int:
+    def fill(self, out: NDArray[np.void]) -> int:
         """Rows written to the start of ``out``; once ``done``, no more will come."""
         log = np.zeros(4_096, sim_kernel.LOG_DTYPE)
         end_ns = self._sim.end_ns
@@ -203,7 +204,7 @@ def simulate_tape(
     simulation._progress = progress
     # Written in place: pages that stay untouched cost no memory.
     expected = simulation.rate * simulation.hours * 3600
-    events = np.zeros(int(1.3 * expected) + 2 * sim_kernel.MARGIN + 10_000, EVENT_DTYPE)
+    events: NDArray[np.void] = np.zeros(int(1.3 * expected) + 2 * sim_kernel.MARGIN + 10_000, EVENT_DTYPE)
     market, n = _Market(simulation), 0
     while not market.done:
         if len(events) - n < 2 * sim_kernel.MARGIN:
@@ -225,7 +226,7 @@ def _checked_seed(seed: int) -> int:
 def _checked_hours(hours: float | None, days: float | None) -> float:
     if hours is not None and days is not None:
         raise InputError(f"hours {hours} and days {days}", "one of both", "Leave one out")
-    length = 24.0 if hours is None and days is None else hours if days is None else 24.0 * days
+    length = 24.0 * days if days is not None else 24.0 if hours is None else hours
     if not (math.isfinite(length) and 0.0 < length <= _MAX_HOURS):
         what = f"hours {hours}" if days is None else f"days {days}"
         raise InputError(what, "more than 0 and at most 744 hours, 31 days", "Give another length")

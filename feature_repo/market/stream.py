@@ -112,17 +112,20 @@ class Reader(Protocol):
 
 
 class EventStream(Protocol):
-    """A tape on its way: what `write_stream` writes. An import, a simulation, a stored tape.
+    """A tape on its way: what `write_stream` writes. An import, a simulation, a stored tape."""
 
-    Attributes
-    ----------
-    venue, symbol : known once the first chunk has been given
-    simulated : whether the market is made up
-    """
+    @property
+    def venue(self) -> str:
+        """Known once the first chunk has been given, and so is the symbol."""
+        ...
 
-    venue: str
-    symbol: str
-    simulated: bool
+    @property
+    def symbol(self) -> str: ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the market is made up."""
+        ...
 
     def chunks(self) -> Iterator[np.ndarray]:
         """EVENT_DTYPE [n], n >= 1, sorted by local_ts within and across chunks, on the corrected clock."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..events import EVENT_DTYPE, KIND_MASK
@@ -64,12 +65,12 @@ class _Named(ABC):
         """The manifest, as of an event stream."""
         return self.manifest
 
-    def of_kind(self, kind: int) -> np.ndarray:
+    def of_kind(self, kind: int) -> NDArray[np.void]:
         """Rows of one kind (``events.TRADE`` ...), in memory: EVENT_DTYPE [n]."""
         return np.concatenate([c[(c["ev"] & np.uint64(KIND_MASK)) == kind] for c in self.chunks()])
 
     @abstractmethod
-    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[NDArray[np.void]]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``, in order. What ``columns`` does not name is of no use to the taker."""
 
 
@@ -86,7 +87,7 @@ class Tape(_Named):
 
     venue: str
     symbol: str
-    events: np.ndarray = field(repr=False)
+    events: NDArray[np.void] = field(repr=False)
     manifest: dict[str, Any] = field(repr=False)
 
     @property
@@ -99,7 +100,7 @@ class Tape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.events["local_ts"][0]), int(self.events["local_ts"][-1])
 
-    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[NDArray[np.void]]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``: views of ``events``, of which every column is there anyway."""
         for at in range(0, len(self.events), rows):
             yield self.events[at : at + rows]
@@ -133,7 +134,7 @@ class StoredTape(_Named):
         """First and last local_ts, ns UTC."""
         return int(self.manifest["first_local_ns"]), int(self.manifest["last_local_ns"])
 
-    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[np.ndarray]:
+    def chunks(self, rows: int = _CHUNK, columns: Sequence[str] = _ALL) -> Iterator[NDArray[np.void]]:
         """EVENT_DTYPE [n], 1 <= n <= ``rows``, new arrays.
 
         A thread reads one row group ahead; no more than two are in memory.
@@ -157,7 +158,7 @@ class StoredTape(_Named):
                     chunk[name] = group[name][at : at + size] if name in group else 0
                 yield chunk
 
-    def _groups(self, columns: Sequence[str]) -> Generator[dict[str, np.ndarray], None, None]:
+    def _groups(self, columns: Sequence[str]) -> Generator[dict[str, NDArray[Any]], None, None]:
         """The columns of each row group, once it is checked."""
         facts, order = RowFacts(), RowOrder(str(self.path))
         wanted = self.manifest.get("days", {})

@@ -12,27 +12,11 @@ import numpy as np
 
 from feature_repo.errors import InputError
 
-from .calibrators import P_MIN, Isotonic, Platt, even_weight, fit_isotonic, fit_platt, sigmoid
+from .calibrators import Isotonic, Platt, even_weight, fit_isotonic, fit_platt
 from .splits import InnerPurgedFolds
-from .stack import CTX_CLIP, Stack, fit_average, fit_stack, member_columns
+from .stack import Stack, fit_average, fit_stack, member_columns
 
-__all__ = [
-    "CALIBRATORS",
-    "COMBINERS",
-    "CTX_CLIP",
-    "P_MIN",
-    "Calibration",
-    "Isotonic",
-    "Platt",
-    "Stack",
-    "calibrate",
-    "even_weight",
-    "fit_average",
-    "fit_isotonic",
-    "fit_platt",
-    "fit_stack",
-    "sigmoid",
-]
+__all__ = ["CALIBRATORS", "COMBINERS", "Calibration", "calibrate"]
 
 COMBINERS = {"average": fit_average, "logistic": fit_stack}
 CALIBRATORS = {"platt": fit_platt, "isotonic": fit_isotonic}

@@ -19,10 +19,10 @@ from .calibrators import Platt, even_weight, fit_platt
 from .epochs import Epochs, choose_epoch
 from .graph import FusedGraph, SingleNet
 from .jobs import Fitted, Job, run_jobs
-from .leak import check_channels, check_skill
 from .lit import OptimConfig, epochs_for
 from .members import NetConfig, name_of, nets_of
 from .normalise import Scale, channel_names, fit_scale
+from .own_skill import check_channels, check_skill
 from .predict import predict_logit
 from .samples import Samples
 from .shuffled import shuffled_control

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.quality import auc_pr, brier, brier_parts, ece_debiased, log_loss, reliability_bins
 
-__all__ = ["auc_pr", "log_loss", "quality"]
+__all__ = ["quality"]
 
 
 def quality(p: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from .arm_stats import candidate_net
 from .records import FACTS_DTYPE, ArmInput
 from .statistics import benjamini_hochberg, shrink
 
-__all__ = ["BucketEdges", "BucketRow", "bucket_rows", "buckets_csv", "fit_edges", "multiplier"]
+__all__ = ["TERCILES", "BucketRow", "bucket_rows", "buckets_csv", "fit_edges", "multiplier"]
 
-_TERCILES = ("low", "mid", "high")
+TERCILES = ("low", "mid", "high")
 _STATES = ("ofi_z", "spread_bps", "depth")
 
 
@@ -152,7 +152,7 @@ def bucket_rows(
         own = bool(enough[i])
         positive = bool(found[i] and low > 0) if own else parent_positive[key]
         note = "" if own else f"few trades: {len(x)} of {JUDGE.bucket_min_trades}, judged by its parent"
-        names = tuple(_TERCILES[v] for v in cell)
+        names = tuple(TERCILES[v] for v in cell)
         rows.append(_row(common, key, names, x, mean, low, p_value, positive, "bucket" if own else "parent", note))
     return tuple(rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 from runtime.budget import E2E_BUDGET_MS
 from runtime.candidate import SigType
 
-__all__ = ["E2E_BUDGET_MS", "HISTOGRAM_EDGES_MS", "latency_histogram", "latency_rows", "latency_stats"]
+__all__ = ["HISTOGRAM_EDGES_MS", "latency_histogram", "latency_rows", "latency_stats"]
 
 HISTOGRAM_EDGES_MS = tuple(float(f"{10 ** (k / 8):.4g}") for k in range(-8, 25))
 """0.1 ms to 1 s, eight bins a decade; what lies beyond is counted in the end bins."""

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from feature_repo.constants import JUDGE
+from runtime.buckets import BucketEdges
 
-from .buckets import BucketEdges, BucketRow, bucket_rows
+from .buckets import BucketRow, bucket_rows
 from .calibration_report import CalibrationReport, calibration_report
 from .fold_results import fold_rows
 from .judged import JudgedArm, Judging, headline, judge_arms, pairs_of
@@ -25,7 +26,7 @@ from .matrix_rows import (
     plain,
     run_dict,
 )
-from .records import JUDGED_EXIT, ArmInput, CalibrationInput, RunFacts, candidate_facts
+from .records import JUDGED_EXIT, ArmInput, CalibrationInput, RunFacts
 from .selection import overfitting_by_tier, selection_dict
 from .sensitivity import SensitivityPoint, sensitivity_rows
 from .tiers import tier_rows
@@ -33,19 +34,7 @@ from .training_rows import training_dict, unbeaten_line
 from .transfer import Judged, transfer_rows
 from .verdict import verdict
 
-__all__ = [
-    "BANNER",
-    "HEADLINE_PROFILE",
-    "SCHEMA",
-    "ArmInput",
-    "CalibrationInput",
-    "Curve",
-    "Report",
-    "RunFacts",
-    "build_report",
-    "candidate_facts",
-    "plain",
-]
+__all__ = ["BANNER", "HEADLINE_PROFILE", "SCHEMA", "Curve", "Report", "build_report"]
 
 SCHEMA = "ofi-meta/metrics/3"
 HEADLINE_PROFILE = "B"

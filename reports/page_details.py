@@ -11,6 +11,7 @@ from feature_repo.constants import JUDGE
 from .page_parts import folded_html, picture_html, table_html
 from .records import EXITS
 from .sensitivity import sensitivity_table
+from .shown import shown_arms, with_counterpart
 from .tables import (
     cost_table,
     decomposition_table,
@@ -26,7 +27,6 @@ from .tables import (
     tier_table,
     type_table,
 )
-from .terminal import shown_arms, with_counterpart
 from .transfer import transfer_table
 
 __all__ = ["detail_sections"]

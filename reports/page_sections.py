@@ -7,6 +7,7 @@ from html import escape
 
 from .page_parts import folded_html, picture_html, table_html
 from .records import EXITS
+from .shown import shown_arms, with_counterpart
 from .tables import (
     ensemble_table,
     funnel_table,
@@ -18,7 +19,6 @@ from .tables import (
     reason_table,
     threshold_table,
 )
-from .terminal import shown_arms, with_counterpart
 
 __all__ = ["first_sections"]
 

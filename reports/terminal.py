@@ -12,10 +12,9 @@ from rich.text import Text
 
 from .console import wide_console
 from .records import JUDGED_EXIT
+from .shown import shown_arms
 from .tables import (
     Table,
-    arm_key,
-    arm_name,
     fold_summary,
     funnel_totals,
     kpi_table,
@@ -29,25 +28,10 @@ from .tables import (
 from .training_rows import unbeaten_line
 from .transfer import transfer_table
 
-__all__ = ["print_report", "shown_arms", "with_counterpart"]
+__all__ = ["print_report"]
 
 _STATUS_STYLE = {"PASS": "green", "FAIL": "red", "N/A": "yellow"}
 _ROW_STYLE = {"na": "dim", "head": "bold", "": ""}
-
-
-def shown_arms(metrics: Mapping) -> list[dict[str, object]]:
-    """Arms whose details are shown: the headline arms, and where one was not run, its counterpart without a model."""
-    keys: list[dict[str, object]] = []
-    for arm in metrics["matrix"]:
-        key = arm_key(arm)
-        if arm_name(arm) in metrics["verdict"]["headline"]:
-            keys.append({**key, "model": False} if arm["na"] else key)
-    return keys
-
-
-def with_counterpart(key: dict[str, object]) -> list[dict[str, object]]:
-    """The arm, after the one without a model where it has one."""
-    return [{**key, "model": False}, key] if key["model"] else [key]
 
 
 def print_report(metrics: Mapping, console: Console | None = None) -> None:

@@ -9,7 +9,7 @@ from feature_repo.paths import atomic_path
 
 from .buckets import buckets_csv
 from .matrix import Report
-from .page_index import INDEX_NAME, index_html, write_index, write_text
+from .page_index import INDEX_NAME, index_html, write_text
 from .pictures import (
     draw_buckets,
     draw_calibration,
@@ -21,15 +21,15 @@ from .pictures import (
     draw_sensitivity,
 )
 
-__all__ = ["write_index", "write_reports"]
+__all__ = ["write_reports"]
 
 
 def write_reports(report: Report, out: Path, *, releases: Path) -> dict[str, Path]:
     """Write metrics.json, buckets.csv, the pictures and index.html into ``out``.
 
     Each file is replaced whole or not at all. The page is written last, from what the other files hold, drift reports
-    and the history of releases among them; ``write_index`` makes it again when those change. All but metrics.json's
-    measured section, latency.png and the page that shows them are the same for the same inputs.
+    and the history of releases among them; ``page_index.write_index`` makes it again when those change. All but
+    metrics.json's measured section, latency.png and the page that shows them are the same for the same inputs.
 
     Parameters
     ----------

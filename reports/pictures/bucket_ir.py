@@ -15,15 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from feature_repo.constants import JUDGE
-from reports.buckets import BucketRow
+from reports.buckets import TERCILES, BucketRow
 from runtime.candidate import SigType
 
 from .canvas import GREY, INK, ink_on, new_figure, save, sentence_figure, write_in
 
 __all__ = ["bucket_figure", "draw_buckets"]
 
-_TERCILES = ("low", "mid", "high")
-_CELLS = tuple(product(_TERCILES, _TERCILES, _TERCILES))  # ofi_z, spread, depth
+_CELLS = tuple(product(TERCILES, TERCILES, TERCILES))  # ofi_z, spread, depth
 _GAP = 0.5  # between the parents' column and the cells, and between terciles of ofi_z
 _MAP = matplotlib.colormaps["RdBu"]
 _LEAST_SPAN = 0.05
@@ -128,9 +127,9 @@ def _panel(ax: Axes, rows: Sequence[BucketRow], lines: Sequence[tuple[int, str]]
     ax.set_xticks([t for t, _ in ticks], [name for _, name in ticks], fontsize=7.5)
     for group in range(9):
         middle = 3 * group + 1.5 + _GAP * (group // 3)
-        _below(ax, middle, -16, f"spread {_TERCILES[group % 3]}", 7.5)
+        _below(ax, middle, -16, f"spread {TERCILES[group % 3]}", 7.5)
         if group % 3 == 1:
-            _below(ax, middle, -28, f"OFI {_TERCILES[group // 3]}", 9)
+            _below(ax, middle, -28, f"OFI {TERCILES[group // 3]}", 9)
     _below(ax, -0.5 - _GAP, -16, "depth:", 7.5)
     for group in range(1, 9):
         x = 3 * group + _GAP * (group // 3)

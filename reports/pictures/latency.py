@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from reports.latency import E2E_BUDGET_MS
+from runtime.budget import E2E_BUDGET_MS
 
 from .canvas import AMBER, BLUE, INK, dress, new_figure, save, sentence_figure
 

@@ -10,8 +10,8 @@ import pytest
 from feature_repo.constants import SECOND_NS
 from feature_repo.errors import InputError
 from feature_repo.fields import CTX_NAMES
-from meta_models.calibration import CALIBRATORS, COMBINERS, calibrate, even_weight
-from meta_models.calibrators import fit_platt, sigmoid
+from meta_models.calibration import CALIBRATORS, COMBINERS, calibrate
+from meta_models.calibrators import even_weight, fit_platt, sigmoid
 from meta_models.splits import InnerPurgedFolds
 from meta_models.stack import fit_average, fit_stack
 from tests.meta_models.learnable import make

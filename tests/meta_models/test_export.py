@@ -17,10 +17,10 @@ from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
 from meta_models import export
-from meta_models.calibration import Isotonic
+from meta_models.calibrators import Isotonic
 from meta_models.export import export_fused, export_single, write_graphs
 from meta_models.fit import FitConfig, NotEnoughData, fit_model
-from meta_models.walk_forward import spans_of
+from meta_models.samples import spans_of
 from tests.meta_models.learnable import make
 from tests.meta_models.small_fit import SMALL
 

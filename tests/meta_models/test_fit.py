@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meta_models.calibration import fit_platt
+from meta_models.calibrators import fit_platt
 from meta_models.fit import fit_model, plan_span
 from meta_models.lit import OptimConfig, epochs_for
 from meta_models.samples import Samples, spans_of

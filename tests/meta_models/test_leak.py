@@ -11,9 +11,9 @@ from feature_repo.constants import SECOND_NS, WINDOW_NS
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS
 from meta_models.auc import auc_deviation, weighted_auc
-from meta_models.leak import LeakError, check_channels, check_skill, shuffled_control
+from meta_models.own_skill import LeakError, check_channels, check_skill
 from meta_models.ridge import ridge, window_columns
-from meta_models.shuffled import permute_in_blocks
+from meta_models.shuffled import permute_in_blocks, shuffled_control
 from meta_models.splits import InnerPurgedFolds
 from meta_models.uniqueness import average_uniqueness
 from tests.meta_models.learnable import make

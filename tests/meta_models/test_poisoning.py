@@ -15,8 +15,9 @@ from feature_repo.constants import SECOND_NS
 from feature_repo.instruments import FeeTier
 from meta_models import fit
 from meta_models.fit import fit_model
+from meta_models.samples import spans_of
 from meta_models.splits import InnerPurgedFolds
-from meta_models.walk_forward import Origin, spans_of, walk_forward
+from meta_models.walk_forward import Origin, walk_forward
 from runtime.bundle import load_bundle
 from tests.meta_models.learnable import make
 from tests.meta_models.small_fit import SMALL

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from meta_models.quality import auc_pr, log_loss, quality
-from runtime.quality import brier_parts, reliability_bins
+from meta_models.quality import quality
+from runtime.quality import auc_pr, brier_parts, log_loss, reliability_bins
 
 PARTS = ("brier_reliability", "brier_resolution", "brier_uncertainty", "brier_within")
 forecasts = st.lists(

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from reports.matrix import CalibrationInput, build_report
-from reports.records import ArmInput
+from reports.matrix import build_report
+from reports.records import ArmInput, CalibrationInput
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, arm, decisions, run_facts
 

@@ -8,8 +8,9 @@ import io
 import numpy as np
 import pytest
 
-from reports.buckets import BucketEdges, bucket_rows, buckets_csv, fit_edges, multiplier
+from reports.buckets import bucket_rows, buckets_csv, fit_edges, multiplier
 from reports.records import FACTS_DTYPE, ArmInput
+from runtime.buckets import BucketEdges
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, arm, decisions
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from feature_repo.fields import CHANNELS
-from reports.buckets import BucketEdges, bucket_rows, buckets_csv, fit_edges
+from reports.buckets import bucket_rows, buckets_csv, fit_edges
 from reports.records import FACTS_DTYPE, candidate_facts
-from runtime.buckets import Bucket, Shares, read_buckets
+from runtime.buckets import Bucket, BucketEdges, Shares, read_buckets
 from runtime.candidate import SigType
 from runtime.decision import Reason
 from runtime.gate import MetaFilter

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.latency import E2E_BUDGET_MS, HISTOGRAM_EDGES_MS, latency_histogram, latency_rows, latency_stats
+from reports.latency import HISTOGRAM_EDGES_MS, latency_histogram, latency_rows, latency_stats
+from runtime.budget import E2E_BUDGET_MS
 from runtime.candidate import SigType
 from tests.reports.make import e2e_rows
 

@@ -14,8 +14,11 @@ from rich.console import Console
 
 from reports import page, pictures
 from reports.buckets import fit_edges
-from reports.matrix import BANNER, SCHEMA, ArmInput, CalibrationInput, build_report, plain
-from reports.terminal import print_report, shown_arms
+from reports.matrix import BANNER, SCHEMA, build_report
+from reports.matrix_rows import plain
+from reports.records import ArmInput, CalibrationInput
+from reports.shown import shown_arms
+from reports.terminal import print_report
 from reports.write import write_reports
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, VIP9, arm, decisions, e2e_rows, rich_world, run_facts

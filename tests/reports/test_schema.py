@@ -20,9 +20,9 @@ from reports.fold_results import FOLD_DRAWS
 from reports.funnel import STAGES, rejection
 from reports.kpis import KpiContext, kpis
 from reports.latency import HISTOGRAM_EDGES_MS
-from reports.matrix import SCHEMA, CalibrationInput, build_report
+from reports.matrix import SCHEMA, build_report
 from reports.overfitting import GROUPS, MIN_PBO_BLOCKS, MIN_STRATEGY_TRADES
-from reports.records import EXITS, OUTCOMES, REASONS, ArmInput
+from reports.records import EXITS, OUTCOMES, REASONS, ArmInput, CalibrationInput
 from reports.schema import SCHEMA_NAME, main, metrics_page
 from reports.selection import BENCHMARKS
 from reports.sensitivity import KNOBS, SensitivityPoint

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from reports import tables
-from reports.terminal import print_report, shown_arms
+from reports.shown import shown_arms
+from reports.terminal import print_report
 from tests.reports import make_metrics
 
 KEY = {"fee_tier": "regular", "profile": "B", "model": True}

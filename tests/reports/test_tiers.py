@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from feature_repo.fees import FEE_TIERS
-from reports.matrix import CalibrationInput, build_report
-from reports.records import ArmInput
+from reports.matrix import build_report
+from reports.records import ArmInput, CalibrationInput
 from runtime.decision import Reason
 from tests.reports.make import REGULAR, VIP9, arm, decisions, rich_world, run_facts
 

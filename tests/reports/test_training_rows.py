@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meta_models.quality import quality
-from reports.matrix import plain
+from reports.matrix_rows import plain
 from reports.training_rows import QUALITY_FIELDS, training_dict, unbeaten_line
 from tests.reports import make_training
 from tests.reports.make_training import walked

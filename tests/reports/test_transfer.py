@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reports.matrix import plain
+from reports.matrix_rows import plain
 from reports.transfer import Judged, transfer_rows, transfer_table
 from runtime.quality import auc_roc
 

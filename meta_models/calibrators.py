@@ -17,6 +17,8 @@ P_MIN = 1e-3
 SOLVER = "newton-cholesky"
 """Few columns: a handful of exact steps, where lbfgs takes hundreds."""
 _SCORE_CLIP = 30.0
+_MIN_SHARE, _MIN_GAP = 0.01, 1 / 128
+"""Of an isotonic block, in the weight of all and from the centre before."""
 
 
 def sigmoid(score: np.ndarray) -> np.ndarray:
@@ -98,27 +100,18 @@ def fit_platt(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Platt:
     return Platt(slope, float(line.intercept_[0]) - slope * centre) if slope > 0 else flat
 
 
-def fit_isotonic(
-    score: np.ndarray,
-    y: np.ndarray,
-    weight: np.ndarray,
-    *,
-    knots: int = MODEL.calibration_knots,
-    min_share: float = 0.01,
-    min_gap: float = 1 / 128,
-) -> Isotonic:
-    """Isotonic regression, one knot per block centre.
+def fit_isotonic(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Isotonic:
+    """Isotonic regression, one knot per block centre, at most ``MODEL.calibration_knots``.
 
-    Blocks lighter than ``min_share`` of the weight, or whose centre lies within ``min_gap`` of the one before, are
-    merged into a neighbour: the first would be 0 or 1 by one label's luck, the second a cliff that turns float32 noise
-    into a different answer.
+    Blocks lighter than a hundredth of the weight, or whose centre lies within 1 / 128 of the one before, are merged
+    into a neighbour: the first would be 0 or 1 by one label's luck, the second a cliff that turns float32 noise into a
+    different answer.
 
     Parameters
     ----------
     score : float [N]
     y : 0/1 [N]
     weight : float [N], >= 0, not all 0
-    knots : at most this many
     """
     x, y, weight = sigmoid(score), np.asarray(y, float), np.asarray(weight, float)
     kept = weight > 0
@@ -130,9 +123,9 @@ def fit_isotonic(
     blocks = [list(b) for b in zip(mass, centre, level, strict=True)]
     while len(blocks) > 1:
         i = min(range(len(blocks)), key=lambda j: blocks[j][0])
-        if blocks[i][0] >= min_share * mass.sum() and len(blocks) <= knots:
+        if blocks[i][0] >= _MIN_SHARE * mass.sum() and len(blocks) <= MODEL.calibration_knots:
             gaps = np.diff([b[1] for b in blocks])
-            if gaps.min() >= min_gap:
+            if gaps.min() >= _MIN_GAP:
                 break
             i = int(gaps.argmin())
             _merge(blocks, i, i + 1)

@@ -11,7 +11,6 @@ from feature_repo.fields import CHANNELS, align
 from feature_repo.offline import TrainingSet
 
 from .sample_check import check_samples
-from .samples import spans_of
 
 __all__ = ["Dataset", "build_dataset"]
 
@@ -25,18 +24,14 @@ class Dataset:
     x : float32 [N, T, C], aligned to each candidate's side, not normalised; NaN where not found
     ctx : float32 [N, 8]
     y : int64 [N], 1 target, 0 stop or time-out, -1 no label
-    weight : float64 [N], average uniqueness, 0 where y < 0
-    ts_ns, t_start, t_end : int64 [N], ns: decision, and the span that the sample touches
+    ts_ns : int64 [N], decision, ns
     found : bool [N], whether the store had the candidate's window and context
     """
 
     x: np.ndarray
     ctx: np.ndarray
     y: np.ndarray
-    weight: np.ndarray
     ts_ns: np.ndarray
-    t_start: np.ndarray
-    t_end: np.ndarray
     found: np.ndarray
 
 
@@ -92,15 +87,11 @@ def build_dataset(labels: np.ndarray, side: np.ndarray, training: TrainingSet, *
     x = np.where((side > 0)[:, None, None], x, align(x, -1))
     ts_ns = labels["ts_ns"].astype(np.int64)
     check_samples(x, training.ctx, labels, ts_ns, found, T=T, C=len(CHANNELS))
-    t_start, t_end = spans_of(labels, ts_ns, T)
     return Dataset(
         x=np.ascontiguousarray(x, np.float32),
         ctx=np.asarray(training.ctx, np.float32),
         y=labels["y"].astype(np.int64),
-        weight=labels["weight"].astype(float),
         ts_ns=ts_ns,
-        t_start=t_start,
-        t_end=t_end,
         found=found,
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -158,12 +157,8 @@ def fit_model(
     t_start: np.ndarray,
     t_end: np.ndarray,
     config: FitConfig,
-    *,
-    max_seconds: float | None = None,
-    folder: Path | None = None,
-    progress: Callable[[float], None] | None = None,
 ) -> FittedModel:
-    """Fit the pipeline on the rows given and on nothing else.
+    """Fit the pipeline on the rows given and on nothing else; a walk-forward does the same for all its spans at once.
 
     Parameters
     ----------
@@ -172,9 +167,7 @@ def fit_model(
     y : int [N]: 1 target, 0 not, -1 no label (not used)
     weight : float [N], average uniqueness
     t_start, t_end : int64 [N], ns; the span of each sample
-    config : FitConfig
-    max_seconds : hard stop over all nets of this span; default config.train_minutes
-    folder : where a stopped fit is gone on from, see `meta_models.jobs.run_jobs`
+    config : its ``train_minutes`` are the hard stop over all nets of this span
 
     Raises
     ------
@@ -186,10 +179,9 @@ def fit_model(
     InputError
         Values that are not finite, or a window of another shape.
     """
-    seconds = config.train_minutes * 60 if max_seconds is None else max_seconds
     samples = Samples(x, ctx, y, weight, t_start, t_end)
-    span = plan_span(samples, config, np.arange(len(y)), seconds=seconds)
-    fitted = run_jobs(span.jobs, x, y, weight, config.optim, workers=config.workers, folder=folder, progress=progress)
+    span = plan_span(samples, config, np.arange(len(y)), seconds=config.train_minutes * 60)
+    fitted = run_jobs(span.jobs, x, y, weight, config.optim, workers=config.workers)
     return finish_span(span, fitted, samples, config)
 
 

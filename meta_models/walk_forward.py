@@ -26,7 +26,7 @@ from .thresholds import Thresholds, fit_thresholds
 
 __all__ = ["FoldResult", "Origin", "WalkForwardResult", "library_versions", "walk_forward"]
 
-EMPTY_BUCKETS = "bucket,n\n"
+_EMPTY_BUCKETS = "bucket,n\n"
 """Buckets are judged on shadow trades, which come after the fit: until then the table is empty."""
 _PREDICT_ROWS = 1_024
 _FIT_SHARE = 0.9
@@ -106,7 +106,6 @@ def walk_forward(
     gross_R: np.ndarray | None = None,
     tag: str = "walk-forward",
     release_folder: Path | None = None,
-    buckets_csv: str = EMPTY_BUCKETS,
     release: bool = True,
     explain: bool = True,
     checkpoints: Path | None = None,
@@ -129,7 +128,6 @@ def walk_forward(
     found : bool [N], False where the store had no window: such rows are neither trained on nor predicted
     gross_R : float64 [N], gross result in units of R, for the thresholds; None: the profiles' own
     tag, release_folder : the release's tag and folder, by default workdir/<tag>
-    buckets_csv : goes into each bundle
     release : whether to fit one on everything
     explain : whether to fit gradient boosting and to ask what each channel is worth
     checkpoints : a training that was stopped is gone on from there; emptied at the end
@@ -169,9 +167,7 @@ def walk_forward(
             continue
         fold_tag = f"{tag}-fold{k}"
         thresholds = _thresholds(gross_R, y, train)
-        path, diff = _write(
-            fitted, thresholds, samples, train, Path(workdir) / fold_tag, fold_tag, origin, [spans], {}, buckets_csv
-        )
+        path, diff = _write(fitted, thresholds, samples, train, Path(workdir) / fold_tag, fold_tag, origin, [spans], {})
         asked, used = test[found[test]], train[y[train] >= 0]
         p_test[asked] = _predict(path, x[asked], ctx[asked])
         judged.fill(p_test[asked], fitted, samples, used, asked)
@@ -192,9 +188,7 @@ def walk_forward(
         spans += [{"role": f"fold {f.k}"} | f.spans for f in folds if f.bundle_path is not None]
         folder = release_folder or Path(workdir) / tag
         thresholds = _thresholds(gross_R, y, everything)
-        path, _ = _write(
-            fitted, thresholds, samples, everything, folder, tag, origin, spans, for_manifest(metrics), buckets_csv
-        )
+        path, _ = _write(fitted, thresholds, samples, everything, folder, tag, origin, spans, for_manifest(metrics))
         metrics["notes"] += notes_of("the release", fitted.report)
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -274,7 +268,6 @@ def _write(
     origin: Origin,
     spans: list[dict[str, Any]],
     metrics: dict[str, Any],
-    buckets_csv: str,
 ) -> tuple[Path, float]:
     labelled = rows[samples.y[rows] >= 0]
     exported = export_fused(fitted, samples.x[labelled], samples.ctx[labelled])
@@ -294,7 +287,7 @@ def _write(
         | {"fit": fitted.report | {"thresholds": thresholds.report()}, "onnx_max_abs_diff": exported.max_abs_diff},
         versions=library_versions(),
     )
-    path = write_bundle(folder, onnx_bytes=exported.onnx_bytes, manifest=manifest, buckets_csv=buckets_csv)
+    path = write_bundle(folder, onnx_bytes=exported.onnx_bytes, manifest=manifest, buckets_csv=_EMPTY_BUCKETS)
     return path, exported.max_abs_diff
 
 

@@ -108,9 +108,9 @@ class ExitStats:
     t_end_ns: np.ndarray
 
 
-def stressed_net(trades: np.ndarray, factor: float = JUDGE.cost_stress) -> np.ndarray:
-    """Net bps with every cost ``factor`` times as large; what was earned (rebates, received funding) stays as it is."""
-    return metrics.reprice(*(trades[f] for f in _COSTS), factor)
+def stressed_net(trades: np.ndarray) -> np.ndarray:
+    """Net bps at costs x ``JudgeDefaults.cost_stress``; what was earned (rebates, received funding) stays as it is."""
+    return metrics.reprice(*(trades[f] for f in _COSTS), JUDGE.cost_stress)
 
 
 def _mean(x: np.ndarray) -> float:

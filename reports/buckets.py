@@ -24,6 +24,7 @@ __all__ = ["TERCILES", "BucketRow", "bucket_rows", "buckets_csv", "fit_edges", "
 
 TERCILES = ("low", "mid", "high")
 _STATES = ("ofi_z", "spread_bps", "depth")
+_EXIT = "label"
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,8 @@ def multiplier(positive: bool, n: int) -> float:
     return min(1.0, round(STEP * (1 + n // STEP_TRADES), 10)) if positive else 0.0
 
 
-def bucket_rows(
-    arm: ArmInput, edges: BucketEdges | None, *, simulated: bool, exit_: str = "label"
-) -> tuple[BucketRow, ...]:
-    """Parents first, then their buckets; buckets without a trade are left out, an arm without any has one row.
+def bucket_rows(arm: ArmInput, edges: BucketEdges | None, *, simulated: bool) -> tuple[BucketRow, ...]:
+    """Parents first, then their buckets, of the label exit; an arm without a trade has one row, a bucket without none.
 
     A bucket is positive with at least 30 trades, a shrunken lower 80 % bound above 0 and a place among the discoveries
     at a false discovery rate of 10 % (counted over the arm's judged buckets). Below 30 trades its parent, signal type x
@@ -108,11 +107,11 @@ def bucket_rows(
         "fee_tier": arm.fee.name,
         "profile": arm.profile,
         "model": arm.model,
-        "exit": exit_,
+        "exit": _EXIT,
     }
     if arm.reason_na or arm.decisions is None:
         return (_nothing(common, f"N/A: {arm.reason_na}"),)
-    net = candidate_net(arm, exit_)
+    net = candidate_net(arm, _EXIT)
     use = np.isfinite(net)
     if not use.any():
         return (_nothing(common, "no trades"),)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -132,9 +131,9 @@ def _span(seeds: Sequence[int]) -> str:
     return f"{seeds[0]} to {seeds[-1]}" if whole and len(seeds) > 2 else ", ".join(map(str, seeds))
 
 
-def print_honesty(summary: Mapping[str, Any], console: Console | None = None) -> None:
+def print_honesty(summary: Mapping[str, Any]) -> None:
     """The tables on a terminal."""
-    console = wide_console(console)
+    console = wide_console()
     console.width = max(console.width, 150)
     console.print(Text(_BANNER, "bold black on yellow"))
     for table in honesty_tables(summary):

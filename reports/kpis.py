@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -164,7 +164,7 @@ def _dsr_kpi(limit: KpiLimit, stats: ExitStats, context: KpiContext) -> Kpi:
             kurtosis=float((z**4).mean()),
         ).value
     kpi = _kpi("dsr", limit, value, stats.trades)
-    return Kpi(**{**kpi.__dict__, "note": kpi.note or f"{tried} trials counted"})
+    return replace(kpi, note=kpi.note or f"{tried} trials counted")
 
 
 def _pbo_kpi(limit: KpiLimit, pbo: Overfitting | None) -> Kpi:

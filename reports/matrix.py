@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -187,7 +187,7 @@ def _one_of_a_name(arms: Sequence[ArmInput]) -> None:
 
 def _say_why(told: CalibrationReport, arms: Iterable[ArmInput]) -> CalibrationReport:
     reasons = [a.reason_na for a in arms if a.model and a.reason_na]
-    return CalibrationReport(**{**told.__dict__, "reason_na": reasons[0]}) if reasons else told
+    return replace(told, reason_na=reasons[0]) if reasons else told
 
 
 def _curve(j: JudgedArm) -> Curve:

@@ -9,6 +9,9 @@ from html import escape
 from pathlib import Path
 
 from runtime.kill_switch import KILL_NAME
+from runtime.manifest import MANIFEST_NAME
+from runtime.release_history import HISTORY_NAME
+from runtime.release_state import CURRENT_NAME
 
 from .page_files import Unreadable, read_object, text_of, time_text
 from .page_parts import folded_html, list_html, table_html
@@ -21,7 +24,6 @@ __all__ = ["CHANGES", "release_section"]
 
 CHANGES = 30
 """So many of the newest changes are shown."""
-_CURRENT, _HISTORY, _MANIFEST = "current", "history.jsonl", "manifest.json"
 _TAIL_BYTES = 256_000
 _NOT_JUDGED = "No promotion was judged: no promotion.json is here. The nightly promotion writes it (`make prefect`)."
 _NO_HISTORY = "No release was served yet: there is no history. `ofi-meta release promote TAG` begins one."
@@ -41,7 +43,7 @@ def release_section(out: Path, releases: Path, metrics: Mapping | None = None) -
         _killed(releases),
         _serving(releases),
         *_promotion(Path(out) / PROMOTION_NAME, metrics),
-        _history(releases / _HISTORY),
+        _history(releases / HISTORY_NAME),
     )
 
 
@@ -53,13 +55,13 @@ def _killed(releases: Path) -> str:
 
 
 def _serving(releases: Path) -> str:
-    link = releases / _CURRENT
+    link = releases / CURRENT_NAME
     if not os.path.lexists(link):
         return '<p class="sub">No release serves: a gate that is started now denies everything.</p>'
     tag = cut(os.readlink(link) if link.is_symlink() else "not a link", 120)
     rows = [("serving", tag)]
     try:
-        manifest = read_object(link / _MANIFEST)
+        manifest = read_object(link / MANIFEST_NAME)
     except Unreadable as why:
         rows.append(("manifest", f"unreadable: {why}"))
     else:
@@ -101,9 +103,9 @@ def _history(path: Path) -> str:
         return f'<p class="sub">{escape(_NO_HISTORY)}</p>'
     notes = ["times UTC, newest first"]
     if len(lines) > CHANGES or not all_there:
-        notes.append(f"earlier changes are in {_HISTORY}")
+        notes.append(f"earlier changes are in {HISTORY_NAME}")
     if unreadable:
-        notes.append(f"{unreadable:,} lines of {_HISTORY} are unreadable")
+        notes.append(f"{unreadable:,} lines of {HISTORY_NAME} are unreadable")
     rows = tuple(
         (
             time_text(line.get("at_ns")),

@@ -248,7 +248,7 @@ def benjamini_hochberg(p_values: np.ndarray, rate: float) -> np.ndarray:
     return out
 
 
-def shrink(groups: Sequence[np.ndarray], *, level: float = JUDGE.bucket_level) -> Shrunk:
+def shrink(groups: Sequence[np.ndarray]) -> Shrunk:
     """Empirical-Bayes means of groups that share a parent.
 
     The groups' variance inside is pooled, the variance between them is DerSimonian and Laird's (1986); each mean moves
@@ -257,11 +257,10 @@ def shrink(groups: Sequence[np.ndarray], *, level: float = JUDGE.bucket_level) -
     Parameters
     ----------
     groups : float64 [n_g] each, net bps of the trades of one group
-    level : of the one-sided lower bound
 
     Returns
     -------
-    Shrunk of [G]; all NaN when the pooled variance cannot be estimated
+    Shrunk of [G], its bound at ``JudgeDefaults.bucket_level``; all NaN when the pooled variance cannot be estimated
     """
     n = np.array([len(g) for g in groups], np.float64)
     filled = n > 0
@@ -287,7 +286,7 @@ def shrink(groups: Sequence[np.ndarray], *, level: float = JUDGE.bucket_level) -
     deviation = np.sqrt(own * inside / n[filled] + (1.0 - own) ** 2 * parent_var)
     out = Shrunk(nan.copy(), nan.copy(), nan.copy(), nan.copy())
     out.mean[filled] = centre
-    out.low[filled] = centre - _NORMAL.inv_cdf(level) * deviation
+    out.low[filled] = centre - _NORMAL.inv_cdf(JUDGE.bucket_level) * deviation
     out.p_value[filled] = [_NORMAL.cdf(-c / d) for c, d in zip(centre, deviation, strict=True)]
     out.weight[filled] = own
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["QUALITY_FIELDS", "training_dict", "unbeaten_line"]
+__all__ = ["BASELINES", "QUALITY_FIELDS", "training_dict", "unbeaten_line"]
 
 QUALITY_FIELDS = (
     "n",
@@ -21,7 +21,7 @@ QUALITY_FIELDS = (
     "bins",
 )
 _EMPTY = {"n": 0, "bins": ()}
-_BASELINES = ("logistic", "boosting", "base")
+BASELINES = ("logistic", "boosting", "base")
 _SPANS = ("train_start_ns", "train_end_ns", "test_start_ns", "test_end_ns")
 _IMPORTANCE = ("channel", "permutation", "permutation_std", "ablation", "logistic_ablation")
 _CHECKS = ("channels", "skill", "shuffled")
@@ -78,16 +78,16 @@ def _fold(fold: Mapping) -> dict[str, object]:
 
 def _figures(found: Mapping) -> dict[str, dict[str, object]]:
     """By name: the model, its members, the baselines. A member that is a baseline is shown once, as that."""
-    members = {name: q for name, q in (found.get("members") or {}).items() if name not in _BASELINES}
-    named = {"model": found.get("model"), **members, **{name: found.get(name) for name in _BASELINES}}
+    members = {name: q for name, q in (found.get("members") or {}).items() if name not in BASELINES}
+    named = {"model": found.get("model"), **members, **{name: found.get(name) for name in BASELINES}}
     return {name: {f: q.get(f, _EMPTY.get(f)) for f in QUALITY_FIELDS} for name, q in named.items() if q}
 
 
 def _first_line(training: Mapping) -> str:
     figures, model = training["pooled"], training["model"]
-    names = {"model": f"model ({model})"} | {m: f"{m} alone" for m in training["members"] if m not in _BASELINES}
+    names = {"model": f"model ({model})"} | {m: f"{m} alone" for m in training["members"] if m not in BASELINES}
     scores = {names[k]: figures[k]["brier"] for k in names if k in figures and figures[k]["brier"] is not None}
-    theirs = {k: figures[k]["brier"] for k in _BASELINES if k in figures}
+    theirs = {k: figures[k]["brier"] for k in BASELINES if k in figures}
     if names["model"] not in scores:
         return _nothing(training["folds"])
     n = f"n = {figures['model']['n']:,}"

@@ -11,11 +11,11 @@ from .check import ALERT, OK, WARN, graded
 from .limits import DriftLimits
 from .pieces import Pieces, grid_of, marginal_pieces
 
-__all__ = ["METHOD", "Distance", "column_distance", "normed_wasserstein"]
+__all__ = ["LEAST_DEVIATION", "METHOD", "Distance", "column_distance", "normed_wasserstein"]
 
 METHOD = "wasserstein"
 """Evidently's name of the distance: first Wasserstein, normed by the deviation of the reference."""
-_LEAST_DEVIATION = 0.001
+LEAST_DEVIATION = 0.001
 """As Evidently's distance has it."""
 
 
@@ -84,7 +84,7 @@ def column_distance(
         known of how far it may go.
     """
     reference, current = np.asarray(reference, np.float64), np.asarray(current, np.float64)
-    deviation = max(float(reference.std()), _LEAST_DEVIATION)
+    deviation = max(float(reference.std()), LEAST_DEVIATION)
     value = normed_wasserstein(reference, current) * (1.0 if normed else deviation)
     unit = deviation if normed else 1.0
     apart = marginal_pieces(reference, pieces, grid_of(reference, current), unit)

@@ -12,7 +12,7 @@ import numpy as np
 
 from feature_repo.fields import CHANNELS
 
-from .distance import METHOD, Distance
+from .distance import LEAST_DEVIATION, METHOD, Distance
 from .record import Decided, DriftInput
 
 __all__ = ["evidently_html"]
@@ -92,7 +92,7 @@ def _model(inputs: DriftInput, p_limit: float | None) -> list[tuple[str, Any]]:
         before, now = (d.p[np.isfinite(d.p)] for d in (inputs.reference_decided, inputs.decided))
         definition = DataDefinition(numerical_columns=["P"])
         current, reference = (Dataset.from_pandas(_frame({"P": p}), data_definition=definition) for p in (now, before))
-        limit = round(p_limit / max(float(before.std()), 0.001), 4)  # Evidently's distance is in deviations
+        limit = round(p_limit / max(float(before.std()), LEAST_DEVIATION), 4)  # Evidently's distance is in deviations
         metric = ValueDrift(column="P", method=METHOD, threshold=limit)
         parts.append(("Drift of P at candidate time", Report([metric], include_tests=True).run(current, reference)))
     sides = [_labelled(d) for d in (inputs.decided, inputs.reference_decided)]

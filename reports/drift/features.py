@@ -12,7 +12,7 @@ from feature_repo.fields import CHANNELS, SIGNED
 from .check import ALERT, NA, OK, STATUSES, WARN, DriftCheck
 from .distance import Distance, column_distance
 from .limits import DriftLimits
-from .pieces import Scores, correlation, dependence_pieces, pieces_of
+from .pieces import Pieces, Scores, correlation, dependence_pieces, pieces_of
 from .record import Decided, DriftInput, Rows
 
 __all__ = ["FeatureDrift", "feature_drift"]
@@ -48,7 +48,7 @@ def feature_drift(inputs: DriftInput, limits: DriftLimits) -> FeatureDrift:
     )
     n = len(current.t_ns)
     checks = [_check(name, d, n) for name, d in zip(CHANNELS, distances, strict=True)]
-    checks += _dependence(reference, current, limits)
+    checks += _dependence(reference, current, pieces, limits)
     checks.append(_at_candidates(inputs.reference_decided, inputs.decided, distances, limits))
     return FeatureDrift(tuple(checks), distances)
 
@@ -68,13 +68,12 @@ def _check(name: str, d: Distance, n: int) -> DriftCheck:
     return DriftCheck(_GROUP, name, d.status, d.value, d.text, n, d.note)
 
 
-def _dependence(reference: Rows, current: Rows, limits: DriftLimits) -> list[DriftCheck]:
+def _dependence(reference: Rows, current: Rows, pieces: Pieces, limits: DriftLimits) -> list[DriftCheck]:
     """A check of all signed channels together, and one for each that does not go with the others as it did."""
     names = [name for name, signed in zip(CHANNELS, SIGNED, strict=True) if signed]
     scores = Scores(reference.X[:, SIGNED])
     before, now = scores(reference.X[:, SIGNED]), scores(current.X[:, SIGNED])
     was, became = correlation(before), correlation(now)
-    pieces = pieces_of(reference.t_ns, _length_ns(current.t_ns))
     farthest = pieces.farthest(np.abs(dependence_pieces(before, pieces)))
     change = np.abs(became - was)
     warn, alert = limits.factors(pieces.days)

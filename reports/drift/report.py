@@ -28,9 +28,9 @@ __all__ = ["SCHEMA", "drift_checks", "drift_report"]
 SCHEMA = "ofi-meta/drift/1"
 
 
-def drift_checks(inputs: DriftInput, limits: DriftLimits = LIMITS) -> tuple[DriftCheck, ...]:
+def drift_checks(inputs: DriftInput) -> tuple[DriftCheck, ...]:
     """Every check of the day, in the order of ``check.GROUPS``."""
-    return _judge(inputs, limits)[0]
+    return _judge(inputs, LIMITS)[0]
 
 
 def _judge(inputs: DriftInput, limits: DriftLimits) -> tuple[tuple[DriftCheck, ...], FeatureDrift, float | None]:

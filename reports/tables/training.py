@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reports.training_rows import BASELINES
+
 from .cell import DASH, Table, number
 
 __all__ = [
-    "BASELINES",
     "decomposition_table",
     "fold_name",
     "fold_summary",
@@ -18,7 +19,6 @@ __all__ = [
     "skill",
 ]
 
-BASELINES = ("logistic", "boosting", "base")
 _BASELINE_TITLE = {"logistic": "logistic", "boosting": "boosting", "base": "base rate"}
 _POOLED = "pooled"
 

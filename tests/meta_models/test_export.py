@@ -32,11 +32,11 @@ def made():
     return make(700)
 
 
-def fit(made, n=None, **kw):
+def fit(made, n=None):
     rows = slice(n)
     labels = made.labels[rows]
     spans = spans_of(labels, made.ts_ns[rows], 20)
-    return fit_model(made.x[rows], made.ctx[rows], labels["y"].astype(int), labels["weight"], *spans, SMALL, **kw)
+    return fit_model(made.x[rows], made.ctx[rows], labels["y"].astype(int), labels["weight"], *spans, SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+"""Labels and candidates go through Parquet unchanged; what is no labels file is refused."""
+
 from __future__ import annotations
 
 import numpy as np

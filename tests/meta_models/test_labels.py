@@ -1,3 +1,5 @@
+"""The triple barrier by hand: timing, fills, makers, lots, inverse contracts, and nothing seen past the end."""
+
 from __future__ import annotations
 
 import math

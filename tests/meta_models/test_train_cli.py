@@ -20,6 +20,7 @@ from meta_models import train
 from meta_models.dataset import build_dataset
 from meta_models.label_io import labels_to_parquet
 from meta_models.labels import LABEL_DTYPE
+from meta_models.samples import spans_of
 from runtime.candidate import Candidate, Entry, SigType, Tier
 from tests.meta_models.learnable import T0, make
 
@@ -171,9 +172,15 @@ def test_dataset_turns_windows_to_the_side():
     assert (data.x[0] == x[0, -20:]).all()
     assert (data.x[1][:, SIGNED] == -x[1, -20:][:, SIGNED]).all()
     assert (data.x[1][:, ~SIGNED] == x[1, -20:][:, ~SIGNED]).all()
-    assert (data.t_start == T0 - 20 * WINDOW_NS).all()
-    assert data.t_end.tolist() == [T0 + SECOND_NS, T0 + 60 * SECOND_NS]
     assert data.x.dtype == np.float32
+
+
+def test_a_sample_touches_the_time_from_its_first_window_to_the_end_of_its_label_or_the_horizon():
+    labels = np.zeros(2, LABEL_DTYPE)
+    labels["t_end_ns"], labels["y"] = T0 + SECOND_NS, (1, -1)
+    t_start, t_end = spans_of(labels, np.full(2, T0), 20)
+    assert t_start.tolist() == [T0 - 20 * WINDOW_NS] * 2
+    assert t_end.tolist() == [T0 + SECOND_NS, T0 + 60 * SECOND_NS]
 
 
 @pytest.mark.parametrize(

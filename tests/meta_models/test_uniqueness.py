@@ -1,3 +1,5 @@
+"""Average uniqueness by hand, and against one elementary interval at a time."""
+
 from __future__ import annotations
 
 import numpy as np

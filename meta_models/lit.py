@@ -217,10 +217,11 @@ def fit_net(
         callbacks: list[Callback] = [timer, kept]
         if progress is not None:
             callbacks.append(_Progress(progress))
+        planned = epochs or epochs_for(len(y), optim)
         trainer = L.Trainer(
             accelerator=optim.accelerator,
             devices=1,
-            max_epochs=epochs or epochs_for(len(y), optim),
+            max_epochs=planned,
             callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
@@ -230,10 +231,10 @@ def fit_net(
         there = checkpoint if checkpoint is not None and checkpoint.is_file() else None
         trainer.fit(lit, batches, ckpt_path=there, weights_only=True)
         done = trainer.current_epoch
-    left = timer.time_remaining()
     watched = np.stack(kept.logits) if kept.logits else np.empty((done, 0), np.float32)
     net = lit.net.cpu().eval().requires_grad_(False)
-    return FitResult(net, done, left is not None and left <= 0, watched, tuple(kept.weights))
+    # Not by the timer's word: where the last epoch planned is the one that reaches the limit, nothing was cut off.
+    return FitResult(net, done, done < planned, watched, tuple(kept.weights))
 
 
 def _tensors(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,6 +86,12 @@ def test_progress_ends_at_one_and_the_time_limit_is_told():
     assert cut.epochs == 1
 
 
+def test_a_limit_that_the_last_epoch_reaches_has_cut_nothing_off():
+    whole = train(OptimConfig(epochs=1, min_steps=1, batch=64, accelerator="cpu"), max_seconds=0.001)
+    assert whole.epochs == 1
+    assert not whole.stopped_by_time
+
+
 def test_it_learns():
     x, y = samples(1)
     result = train(OptimConfig(epochs=12, batch=32, lr=1e-2, accelerator="cpu"))

@@ -30,6 +30,10 @@ from .splits import InnerPurgedFolds
 __all__ = ["FitConfig", "FittedModel", "NotEnoughData", "Span", "fit_model", "finish_span", "plan_span"]
 
 
+_MOST_MINUTES = 366 * 24 * 60
+"""A year: a clock cannot count to infinity."""
+
+
 class NotEnoughData(InputError):
     """A span holds too few labels to train on. There is no way round it."""
 
@@ -66,8 +70,12 @@ class FitConfig:
             raise InputError(
                 f"nets of windows {[(n.T, n.C) for n in self.nets]}", "at least one, all of one T and C", "Give one T"
             )
-        if not self.train_minutes > 0:
-            raise InputError(f"train_minutes = {self.train_minutes}", "a positive number", "Allow some training time")
+        if not 0 < self.train_minutes <= _MOST_MINUTES:
+            raise InputError(
+                f"train_minutes = {self.train_minutes}",
+                f"a positive number, at most {_MOST_MINUTES:,}",
+                "Allow some training time",
+            )
 
     @classmethod
     def of(cls, model: str, *, T: int = MODEL.T, C: int = MODEL.C, **others: Any) -> Self:

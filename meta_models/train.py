@@ -217,6 +217,7 @@ def _show(result: TrainResult, request: TrainRequest, console: Any) -> None:
         f"{request.model} on {result.symbol}, {data}: {result.n:,} candidates, {result.n_labelled:,} labelled, "
         f"{result.n_missing:,} without a window in the store",
         highlight=False,
+        markup=False,
     )
     table = Table(title=f"Out of sample, by the exported graphs ({data})", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("block", "train", "test", "base", "AUC-PR", "linear", "Brier", "linear", "base", "ECE"):
@@ -238,9 +239,10 @@ def _show(result: TrainResult, request: TrainRequest, console: Any) -> None:
     for note in metrics["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False)
     for path, diff in result.written.items():
-        console.print(f"{path} and {path.with_suffix('.pt').name}: ONNX and torch differ by {diff:.1e} at most")
+        told = f"{path} and {path.with_suffix('.pt').name}: ONNX and torch differ by {diff:.1e} at most"
+        console.print(told, markup=False)
     if result.walk_forward.release and request.bundle:
-        console.print(str(result.walk_forward.release))
+        console.print(str(result.walk_forward.release), markup=False)
 
 
 if __name__ == "__main__":

@@ -84,15 +84,17 @@ def command(files, tmp_path, *more):
 
 @pytest.mark.slow
 def test_trains_exports_and_says_what_the_data_is(files, store, made, tmp_path, capsys):
-    assert command(files, tmp_path, "--bundle", str(tmp_path / "releases" / "r1")) == 0
+    place = tmp_path / "[out]" / "tcn.onnx"  # a name in which a console could see a style
+    assert command(files, tmp_path, "--bundle", str(tmp_path / "releases" / "r1"), "--export", str(place)) == 0
     out = capsys.readouterr().out
+    assert f"{place} and tcn.pt: ONNX and torch differ by" in out
     assert "SIMULATED data" in out
     assert f"{N:,} candidates" in out
     assert "pooled" in out
-    session = ort.InferenceSession(tmp_path / "out" / "tcn.onnx")
+    session = ort.InferenceSession(place)
     assert session.get_modelmeta().custom_metadata_map["simulated"] == "true"
     assert session.run(["p"], {"x": made.x})[0].shape == (N, 1)
-    assert (tmp_path / "out" / "tcn.pt").is_file()
+    assert place.with_suffix(".pt").is_file()
     manifest = json.loads((tmp_path / "releases" / "r1" / "manifest.json").read_text())
     assert manifest["simulated"] is True
     assert manifest["T"] == 20
@@ -120,6 +122,8 @@ def refused(code, files, tmp_path, capsys, *more):
         (("--features", "/nowhere"), "/nowhere"),
         (("--labels", "/nowhere.parquet"), "/nowhere.parquet"),
         (("--train-minutes", "0"), "positive"),
+        (("--train-minutes", "inf"), "positive number, at most 527,040"),
+        (("--train-minutes", "1e300"), "positive number, at most 527,040"),
         (("--folds", "0"), "n_splits"),
         (("--export", "net.pb"), ".onnx"),
     ],

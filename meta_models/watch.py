@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+
+from feature_repo.paths import atomic_path
 
 from .predict import predict_logit
 
@@ -64,7 +65,6 @@ class Watch(Callback):
         if self.keep:
             self.weights.append({k: v.detach().cpu().clone() for k, v in lit.net.state_dict().items()})
         if self.checkpoint is not None and time.monotonic() - self._written >= CHECKPOINT_S:
-            beside = self.checkpoint.with_suffix(".part")
-            trainer.save_checkpoint(beside)
-            os.replace(beside, self.checkpoint)
+            with atomic_path(self.checkpoint) as beside:
+                trainer.save_checkpoint(beside)
             self._written = time.monotonic()

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from reports.console import wide_console
 from reports.drift import ALERT, NA, OK, WARN, DriftCheck
-from reports.drift.check import GROUPS, worst
+from reports.drift.check import worst
+from reports.drift_file import GROUPS
 
 from .drift import run_drift
 from .progress import Stages

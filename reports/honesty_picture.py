@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .pictures.canvas import AMBER, BLUE, GREY, INK, dress, new_figure, save
+from .canvas import AMBER, BLUE, GREY, INK, dress, new_figure, save
 
 __all__ = ["draw_honesty", "honesty_figure"]
 

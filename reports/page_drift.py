@@ -9,19 +9,16 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from .drift_file import ALERT, DRIFT_FILE, DRIFT_FOLDER, GROUPS, OK, SCHEMA, STATUSES
 from .page_files import Unreadable, read_object, text_of
 from .page_parts import table_html
 from .tables import Table, cut
 from .tables.cell import DASH
 
-__all__ = ["DAYS", "DRIFT_FOLDER", "DRIFT_SCHEMA", "SYMBOLS", "drift_section"]
+__all__ = ["DAYS", "SYMBOLS", "drift_section"]
 
-DRIFT_FOLDER = "drift"
-DRIFT_SCHEMA = "ofi-meta/drift/1"
 DAYS, SYMBOLS, CHECKS = 7, 50, 60
 """At most so many days of a symbol, symbols, and checks of a day are shown."""
-GROUPS = ("features", "probability", "classification", "calibration", "costs", "rejections", "latency", "data")
-_WORST_LAST = ("N/A", "OK", "WARN", "ALERT")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MISSING = (
     "No drift report lies beside this page. `ofi-meta drift` makes one for a day and a release; the nightly "
@@ -74,7 +71,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _read(symbol: str, folder: Path) -> _Day:
     try:
-        found = read_object(folder / "drift.json", DRIFT_SCHEMA)
+        found = read_object(folder / DRIFT_FILE, SCHEMA)
     except Unreadable as why:
         return _Day(symbol, folder.name, folder, None, str(why))
     for name, wanted in (("symbol", symbol), ("day", folder.name)):
@@ -125,7 +122,7 @@ def _flagged(d: _Day) -> str:
     if d.found is None:
         return ""
     checks = _checks(d.found)
-    flagged = [c for c in checks if c.get("status") != "OK"]
+    flagged = [c for c in checks if c.get("status") != OK]
     title = f"{cut(d.symbol, 40)} {d.day}: {len(flagged):,} of {len(checks):,} checks not OK"
     if not flagged:
         return f'<p class="note">{escape(title)}</p>'
@@ -152,7 +149,7 @@ def _flagged(d: _Day) -> str:
         ("",) * len(rows),
         note,
     )
-    is_open = " open" if _status(d.found) == "ALERT" else ""
+    is_open = " open" if _status(d.found) == ALERT else ""
     return f"<details{is_open}><summary>{escape(title)}</summary>{table_html(table)}</details>"
 
 
@@ -163,12 +160,12 @@ def _checks(found: Mapping) -> list[Mapping]:
 
 def _status(found: Mapping) -> str:
     status = found.get("status")
-    return status if status in _WORST_LAST else f"unknown: {cut(status, 20)}"
+    return status if status in STATUSES else f"unknown: {cut(status, 20)}"
 
 
 def _rank(status: object) -> int:
     # A status nobody knows stands above an ALERT: it must be looked at.
-    return _WORST_LAST.index(status) if status in _WORST_LAST else len(_WORST_LAST)
+    return STATUSES.index(status) if status in STATUSES else len(STATUSES)
 
 
 def _worst(found: Mapping, group: str) -> str:

@@ -15,12 +15,11 @@ from feature_repo.paths import atomic_path
 from .kpis import Status
 from .matrix import BANNER
 from .promotion_file import Absent, MetricsFile
-from .promotion_rules import DRIFT_STATUSES, rule_specs
+from .promotion_rules import rule_specs
 from .tables import Table, cut
 from .tables.promotion import rule_table, rule_value
 
 __all__ = [
-    "DRIFT_STATUSES",
     "PROMOTION_NAME",
     "PROMOTION_SCHEMA",
     "Promotion",
@@ -91,7 +90,7 @@ def judge_promotion(
     Parameters
     ----------
     metrics : ``Report.metrics``, or metrics.json as read back
-    drift_status : of the newest drift report, one of ``DRIFT_STATUSES``; None where there is none
+    drift_status : of the newest drift report, one of ``drift_file.STATUSES``; None where there is none
     allow_simulated : for rehearsals: simulated data passes, and the decision says SIMULATED
     wants_drift : without a drift report that could judge there is no promotion
     """

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from runtime.budget import E2E_BUDGET_MS
 
+from .drift_file import ALERT, NA, STATUSES
 from .kpi_limits import MIN_JUDGED, KpiLimit, kpi_limits
 from .kpis import Status
 from .matrix import BANNER, HEADLINE_PROFILE, SCHEMA
@@ -15,9 +16,7 @@ from .promotion_file import Absent, MetricsFile
 from .records import EXITS, JUDGED_EXIT
 from .verdict import SIMULATED_REASON
 
-__all__ = ["DRIFT_STATUSES", "RuleSpec", "rule_specs"]
-
-DRIFT_STATUSES = ("OK", "WARN", "ALERT", "N/A")
+__all__ = ["RuleSpec", "rule_specs"]
 
 _Found = tuple[Status, float | None, str]
 
@@ -34,7 +33,7 @@ class RuleSpec(NamedTuple):
 
 def rule_specs(drift_status: str | None, *, allow_simulated: bool, wants_drift: bool) -> tuple[RuleSpec, ...]:
     """All rules, always the same keys in the same order."""
-    judges_drift = wants_drift or drift_status not in (None, "N/A")
+    judges_drift = wants_drift or drift_status not in (None, NA)
     return (
         RuleSpec("schema", "version of metrics.json", SCHEMA, _schema),
         RuleSpec("data", "real data", "recorded, not simulated", partial(_data, allow_simulated)),
@@ -170,11 +169,11 @@ def _verdict(file: MetricsFile) -> _Found:
 def _drift(status: str | None, wanted: bool, file: MetricsFile) -> _Found:
     if status is None:
         return "N/A", None, "there is no drift report" + ("" if wanted else "; none was asked for")
-    if status not in DRIFT_STATUSES:
+    if status not in STATUSES:
         return "FAIL", None, f"unknown status {str(status)[:40]!r}"
-    if status == "N/A":
+    if status == NA:
         return "N/A", None, "the newest drift report could not judge"
-    return ("FAIL" if status == "ALERT" else "PASS"), None, status
+    return ("FAIL" if status == ALERT else "PASS"), None, status
 
 
 def _beats_logistic(file: MetricsFile) -> bool | None:

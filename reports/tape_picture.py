@@ -10,8 +10,6 @@ import matplotlib
 import matplotlib.dates as mdates
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from feature_repo.constants import SECOND_NS
@@ -20,14 +18,15 @@ from feature_repo.market.summary import Marks, Summary, utc_text
 from feature_repo.market.walk import STEP_NS
 from feature_repo.paths import atomic_path
 
+from .canvas import AMBER, BLUE, DPI, INK, dress, new_figure
+
 __all__ = ["FORMATS", "check_target", "draw_tape"]
 
 FORMATS = (".png", ".svg", ".pdf")
 _BINS = 1_200
-_INK, _GRID, _BUY, _SELL, _GAP, _LIQUIDATION = "#1f2933", "#d9dee3", "#1f5fa8", "#c77700", "#b00020", "#7b1fa2"
+_BUY, _SELL, _GAP, _LIQUIDATION = BLUE, AMBER, "#b00020", "#7b1fa2"
 _SHOWN_TRADES = 60
 _NAMED_GAPS = 500
-_DPI = 110
 
 
 def check_target(target: Path) -> None:
@@ -60,24 +59,23 @@ def draw_tape(summary: Summary, target: Path) -> Path:
     A long tape is binned: each bin shows the range of its 100 ms values.
     """
     target = Path(target)
-    figure = Figure(figsize=(11.0, 8.2), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.0, 8.2)
     price, spread, depth = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1, 1.3)})
     bins = _Bins(summary)
     _draw_price(price, bins, summary)
     _draw_spread(spread, bins, summary)
     _draw_depth(depth, bins)
     _draw_gaps((price, spread, depth), bins, summary)
-    _dress(price, spread, depth)
+    dress(price, spread, depth)
     _time_axis(depth, bins)
-    price.set_title(_title(summary), fontsize=11, loc="left", color=_INK)
+    price.set_title(_title(summary), fontsize=11, loc="left", color=INK)
     if summary.simulated:
         figure.text(0.5, 0.55, "SIMULATED", ha="center", va="center", fontsize=64, color=_GAP, alpha=0.10, rotation=24)
     kind = target.suffix.lower().removeprefix(".")
     # Without the library's version and the date in it, the same tape gives the same bytes.
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     with atomic_path(target) as beside, matplotlib.rc_context({"svg.hashsalt": "ofi-meta"}):
-        figure.savefig(beside, format=kind, dpi=_DPI, metadata=metadata)
+        figure.savefig(beside, format=kind, dpi=DPI, metadata=metadata)
     return target
 
 
@@ -128,10 +126,8 @@ def _dates(t_ns: np.ndarray) -> np.ndarray:
 
 
 def _draw_price(ax: Axes, bins: _Bins, summary: Summary) -> None:
-    ax.fill_between(
-        bins.time, bins.low, bins.high, color=_INK, alpha=0.18, linewidth=0, label="lowest bid, highest ask"
-    )
-    ax.step(bins.time, bins.mid, color=_INK, linewidth=0.9, where="mid", label="mid")
+    ax.fill_between(bins.time, bins.low, bins.high, color=INK, alpha=0.18, linewidth=0, label="lowest bid, highest ask")
+    ax.step(bins.time, bins.mid, color=INK, linewidth=0.9, where="mid", label="mid")
     trades = summary.trades
     top = np.sort(np.argsort(-trades.qty, kind="stable")[:_SHOWN_TRADES])
     largest = Marks(*(getattr(trades, n)[top] for n in ("t_ns", "px", "qty", "side")))
@@ -166,7 +162,7 @@ def _draw_spread(ax: Axes, bins: _Bins, summary: Summary) -> None:
         if known.max() > top:
             ax.text(
                 1.0, 0.97, f"up to {known.max():,.0f}", transform=ax.transAxes, ha="right", va="top", fontsize=8,
-                color=_INK,
+                color=INK,
             )  # fmt: skip
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     ax.set_ylabel(f"spread, ticks of {summary.tick:g}")
@@ -175,7 +171,7 @@ def _draw_spread(ax: Axes, bins: _Bins, summary: Summary) -> None:
 def _draw_depth(ax: Axes, bins: _Bins) -> None:
     ax.fill_between(bins.time, 0, bins.bid_depth, color=_BUY, alpha=0.55, linewidth=0, step="mid", label="bid")
     ax.fill_between(bins.time, 0, -bins.ask_depth, color=_SELL, alpha=0.55, linewidth=0, step="mid", label="ask")
-    ax.axhline(0.0, color=_INK, linewidth=0.6)
+    ax.axhline(0.0, color=INK, linewidth=0.6)
     known = np.concatenate([bins.bid_depth, bins.ask_depth])
     known = known[np.isfinite(known)]
     if len(known):
@@ -194,14 +190,6 @@ def _draw_gaps(axes: tuple[Axes, ...], bins: _Bins, summary: Summary) -> None:
             label = f"no book after a gap ({len(summary.gaps):,})" if n == 0 and ax is axes[0] else None
             ax.axvspan(start, max(end, start + least), color=_GAP, alpha=0.22, linewidth=0, label=label, zorder=0)
     axes[0].legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=6)
-
-
-def _dress(*axes: Axes) -> None:
-    for ax in axes:
-        ax.grid(True, color=_GRID, linewidth=0.6)
-        ax.set_axisbelow(True)
-        for side in ("top", "right"):
-            ax.spines[side].set_visible(False)
 
 
 def _time_axis(ax: Axes, bins: _Bins) -> None:

@@ -1,9 +1,11 @@
 """The nightly report of a symbol: the last day beside the training span of the release that serves."""
 
-from .check import ALERT, NA, OK, WARN, DriftCheck, DriftResult
+from reports.drift_file import ALERT, NA, OK, SCHEMA, WARN
+
+from .check import DriftCheck, DriftResult
 from .limits import LIMITS, DriftLimits
 from .record import Decided, DriftInput, Quality, Rows, WalkForward
-from .report import SCHEMA, drift_checks, drift_report
+from .report import drift_checks, drift_report
 
 __all__ = [
     "ALERT",

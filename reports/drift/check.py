@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["ALERT", "GROUPS", "NA", "OK", "STATUSES", "WARN", "DriftCheck", "DriftResult", "graded", "worst"]
+from reports.drift_file import ALERT, GROUPS, NA, OK, STATUSES, WARN
 
-OK, WARN, ALERT, NA = "OK", "WARN", "ALERT", "N/A"
-STATUSES = (NA, OK, WARN, ALERT)
-"""From the mildest to the worst."""
-GROUPS = ("features", "probability", "classification", "calibration", "costs", "rejections", "latency", "data")
+__all__ = ["DriftCheck", "DriftResult", "graded", "worst"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .check import ALERT, OK, WARN, graded
+from reports.drift_file import ALERT, OK, WARN
+
+from .check import graded
 from .limits import DriftLimits
 from .pieces import Pieces, grid_of, marginal_pieces
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_repo.fields import CHANNELS, SIGNED
+from reports.drift_file import ALERT, NA, OK, STATUSES, WARN
 
-from .check import ALERT, NA, OK, STATUSES, WARN, DriftCheck
+from .check import DriftCheck
 from .distance import Distance, column_distance
 from .limits import DriftLimits
 from .pieces import Pieces, Scores, correlation, dependence_pieces, pieces_of

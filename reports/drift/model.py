@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_repo.constants import JUDGE, SECOND_NS
+from reports.drift_file import ALERT, OK, WARN
 from runtime.quality import auc_pr, brier, ece_debiased, log_loss
 
-from .check import ALERT, OK, WARN, DriftCheck, graded
+from .check import DriftCheck, graded
 from .distance import column_distance
 from .limits import DriftLimits
 from .pieces import pieces_of

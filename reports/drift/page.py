@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from html import escape
 
 from feature_repo.constants import SECOND_NS
+from reports.drift_file import ALERT, GROUPS, NA, OK, WARN
 from reports.page_style import CSS
 
-from .check import ALERT, GROUPS, NA, OK, WARN, DriftCheck, worst
+from .check import DriftCheck, worst
 from .record import DriftInput
 
 __all__ = ["PICTURES", "page_html"]

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from feature_repo.constants import SECOND_NS
 from feature_repo.fields import CHANNELS
-from reports.pictures.canvas import AMBER, BLUE, GREY, dress, new_figure, save, sentence_figure
+from reports.canvas import AMBER, BLUE, GREY, dress, new_figure, save, sentence_figure
+from reports.drift_file import ALERT, WARN
 
-from .check import ALERT, WARN
 from .distance import Distance
 from .limits import DriftLimits
 from .model import Rolling

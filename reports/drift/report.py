@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from feature_repo.market.replaced import replaced_folder
 from reports.calibration_report import calibration_report
+from reports.drift_file import ALERT, DRIFT_FILE, DRIFT_FOLDER, GROUPS, NA, SCHEMA, WARN
 from reports.pictures import draw_calibration
 from reports.records import CalibrationInput
 
-from .check import GROUPS, NA, DriftCheck, DriftResult, worst
+from .check import DriftCheck, DriftResult, worst
 from .evidently_page import evidently_html
 from .features import FeatureDrift, feature_drift
 from .limits import LIMITS, DriftLimits
@@ -23,9 +22,7 @@ from .pictures import draw_channels, draw_rolling
 from .record import DriftInput
 from .trading import cost_checks, data_checks, latency_checks, rejection_checks
 
-__all__ = ["SCHEMA", "drift_checks", "drift_report"]
-
-SCHEMA = "ofi-meta/drift/1"
+__all__ = ["drift_checks", "drift_report"]
 
 
 def drift_checks(inputs: DriftInput) -> tuple[DriftCheck, ...]:
@@ -47,7 +44,8 @@ def drift_report(
 ) -> DriftResult:
     """Judge a day and write ``out/drift/<symbol>/<day>/``: index.html, evidently.html, drift.json and the pictures.
 
-    A reader sees the folder of the run before or the whole new one.
+    Never half a folder: a reader finds the one of the run before, for an instant none, or the whole new one. A second
+    run of the day waits for the first, and a run that was killed leaves the folder as it was.
 
     Returns
     -------
@@ -58,12 +56,8 @@ def drift_report(
     checks, features, p_limit = _judge(inputs, limits)
     status = _status(checks)
     tell(0.5)
-    folder = Path(out) / "drift" / inputs.symbol / inputs.day
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{inputs.day}.", dir=folder.parent))
-    try:
-        fresh = beside / "new"
-        fresh.mkdir()
+    folder = Path(out) / DRIFT_FOLDER / inputs.symbol / inputs.day
+    with replaced_folder(folder) as fresh:
         (fresh / "evidently.html").write_text(evidently_html(inputs, features.distances, p_limit), encoding="utf-8")
         tell(0.9)
         d, simulated = inputs.decided, inputs.simulated
@@ -76,12 +70,7 @@ def drift_report(
         pictures = {name: path.read_bytes() for name, path in drawn.items()}
         (fresh / "index.html").write_text(page_html(inputs, status, checks, pictures), encoding="utf-8")
         text = json.dumps(_document(inputs, status, checks), indent=1, allow_nan=False)
-        (fresh / "drift.json").write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            os.replace(folder, beside / "old")
-        os.replace(fresh, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        (fresh / DRIFT_FILE).write_text(text + "\n", encoding="utf-8")
     tell(1.0)
     return DriftResult(status, checks, folder, simulated)
 
@@ -90,7 +79,7 @@ def _status(checks: tuple[DriftCheck, ...]) -> str:
     """The worst check; N/A where neither the channels nor P could be judged, unless something else is wrong."""
     status = worst(checks)
     judged = any(c.status != NA for c in checks if c.group in ("features", "probability"))
-    return status if judged or status in ("WARN", "ALERT") else NA
+    return status if judged or status in (WARN, ALERT) else NA
 
 
 def _document(inputs: DriftInput, status: str, checks: tuple[DriftCheck, ...]) -> dict[str, object]:

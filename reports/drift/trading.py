@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from reports.drift_file import ALERT, NA, OK, WARN
 from reports.funnel import rejection_stages
 from reports.latency import latency_stats
 from reports.records import REASONS
 from runtime.candidate import SigType
 from runtime.decision import Reason
 
-from .check import ALERT, NA, OK, WARN, DriftCheck, graded
+from .check import DriftCheck, graded
 from .limits import DriftLimits
 from .pieces import pieces_of
 from .record import Decided, DriftInput

@@ -16,9 +16,8 @@ from matplotlib.patches import Rectangle
 
 from feature_repo.constants import JUDGE
 from reports.buckets import TERCILES, BucketRow
+from reports.canvas import GREY, INK, ink_on, new_figure, save, sentence_figure, write_in
 from runtime.candidate import SigType
-
-from .canvas import GREY, INK, ink_on, new_figure, save, sentence_figure, write_in
 
 __all__ = ["bucket_figure", "draw_buckets"]
 

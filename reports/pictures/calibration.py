@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports.calibration_report import CalibrationReport
-
-from .canvas import AMBER, BLUE, GRID, dress, new_figure, save, sentence_figure
+from reports.canvas import AMBER, BLUE, GRID, dress, new_figure, save, sentence_figure
 
 __all__ = ["calibration_figure", "draw_calibration"]
 

@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from feature_repo.constants import SECOND_NS
+from reports.canvas import GREY, INK, PROFILE_COLOUR, dress, new_figure, save, sentence_figure
 from reports.records import JUDGED_EXIT
-
-from .canvas import GREY, INK, PROFILE_COLOUR, dress, new_figure, save, sentence_figure
 
 if TYPE_CHECKING:
     from reports.matrix import Curve

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.canvas import AMBER, BLUE, GREY, GRID, INK, dress, new_figure, save, sentence_figure
 from reports.tables.training import fold_name, no_model_reason, skill
-
-from .canvas import AMBER, BLUE, GREY, GRID, INK, dress, new_figure, save, sentence_figure
 
 __all__ = ["draw_folds", "folds_figure"]
 

@@ -12,10 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from reports.canvas import INK, ink_on, new_figure, save, sentence_figure
 from reports.tables.importance import IMPORTANCE_KINDS, IMPORTANCE_UNIT, importance_order, importance_values
 from reports.tables.training import no_model_reason
-
-from .canvas import INK, ink_on, new_figure, save, sentence_figure
 
 __all__ = ["draw_importance", "importance_figure"]
 

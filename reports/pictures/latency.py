@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from reports.canvas import AMBER, BLUE, INK, dress, new_figure, save, sentence_figure
 from runtime.budget import E2E_BUDGET_MS
-
-from .canvas import AMBER, BLUE, INK, dress, new_figure, save, sentence_figure
 
 __all__ = ["draw_latency", "latency_figure"]
 

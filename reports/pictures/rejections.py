@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from reports.canvas import GREY, INK, dress, new_figure, save, sentence_figure
 from reports.records import REASONS
 from reports.tables.cell import arm_name
 from runtime.decision import Reason
-
-from .canvas import GREY, INK, dress, new_figure, save, sentence_figure
 
 __all__ = ["draw_rejections", "rejection_figure"]
 

@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from feature_repo.constants import ORDER
+from reports.canvas import AMBER, BLUE, GREY, INK, dress, new_figure, save, sentence_figure, write_in
 from reports.sensitivity import KNOBS
 from runtime.profiles import PROFILES
-
-from .canvas import AMBER, BLUE, GREY, INK, dress, new_figure, save, sentence_figure, write_in
 
 __all__ = ["draw_sensitivity", "sensitivity_figure"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-GROUPS = ("features", "probability", "classification", "calibration", "costs", "rejections", "latency", "data")
+from reports.drift_file import GROUPS
+
 AT = 1_767_571_200 * 1_000_000_000  # 2026-01-05 00:00 UTC
 FIRST, SECOND = "ethusdt-stack-0011223344", "ethusdt-stack-5566778899"
 

@@ -9,10 +9,11 @@ import pytest
 
 from feature_repo.fields import CHANNELS
 from reports.drift import ALERT, LIMITS, NA, OK, WARN, Decided, Quality, Rows, drift_checks
-from reports.drift.check import GROUPS, graded, worst
+from reports.drift.check import graded, worst
 from reports.drift.features import feature_drift
 from reports.drift.model import model_checks, probability_check, rolling
 from reports.drift.trading import cost_checks, data_checks, latency_checks, rejection_checks
+from reports.drift_file import GROUPS
 from reports.records import REASONS
 from runtime.decision import Reason
 from runtime.quality import brier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,30 @@ def test_a_run_that_fails_midway_leaves_the_folder_as_it_was(day, tmp_path, monk
 
     monkeypatch.setattr(report_module, "page_html", broken)
     with pytest.raises(RuntimeError):
+        drift_report(planted(day, OFI, "sign flipped"), tmp_path)
+    assert {p.name: p.read_bytes() for p in first.path.iterdir()} == before
+    assert [p.name for p in first.path.parent.iterdir()] == [DAY]
+
+
+def test_a_run_that_fails_while_it_takes_the_place_of_the_last_one_loses_neither_folder_nor_word(
+    day, tmp_path, monkeypatch, quick
+):
+    first = drift_report(day, tmp_path)
+    before = {p.name: p.read_bytes() for p in first.path.iterdir()}
+    failed = []
+
+    def once(move):
+        def moved(source, target, **how):
+            if Path(target) == first.path and not failed:
+                failed.append(target)
+                raise OSError("the disk is gone")
+            return move(source, target, **how)
+
+        return moved
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, once(getattr(os, name)))
+    with pytest.raises((OSError, InputError), match="the disk is gone"):
         drift_report(planted(day, OFI, "sign flipped"), tmp_path)
     assert {p.name: p.read_bytes() for p in first.path.iterdir()} == before
     assert [p.name for p in first.path.parent.iterdir()] == [DAY]

@@ -14,6 +14,7 @@ from feature_repo.paths import atomic_path
 __all__ = [
     "AMBER",
     "BLUE",
+    "DPI",
     "GREY",
     "GRID",
     "INK",
@@ -29,7 +30,7 @@ __all__ = [
 INK, GREY, GRID, BLUE, AMBER = "#1f2933", "#7b8794", "#d9dee3", "#1f5fa8", "#c77700"
 PROFILE_COLOUR = {"A": "#0072b2", "B": "#d55e00", "C": "#009e73", "C6": "#cc79a7"}
 """Okabe and Ito's set, chosen to be told apart by colour-blind readers."""
-_DPI = 110
+DPI = 110
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -76,5 +77,5 @@ def save(figure: Figure, target: Path, *, simulated: bool) -> Path:
         )
     with atomic_path(target) as beside:
         # Without the library's version in it, the same input gives the same bytes.
-        figure.savefig(beside, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
     return Path(target)

@@ -1,4 +1,4 @@
-"""The command `ofi-meta`: one face for features, labels, training, the shadow run, the dry run, tapes and releases."""
+"""The command `ofi-meta`: one face for all that a person can ask for; what a command does lies beside it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,26 @@ from rich.text import Text
 
 from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
-from feature_repo.market.stream import MAX_BAD_SHARE
 
-from . import environment
+from . import cli_release, cli_tape, environment
+from .cli_options import (
+    CandidatesOption,
+    EdgeOption,
+    FeaturesOption,
+    FeeOption,
+    MechanismOption,
+    RateOption,
+    ReleasesOption,
+    SeedOption,
+    SourceOption,
+    SymbolOption,
+    TapeArgument,
+    TapesArgument,
+    VenueOption,
+)
 from .progress import SERVER_START, Stages
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 app = typer.Typer(
     name="ofi-meta",
@@ -27,122 +41,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-tape_app = typer.Typer(help="Import, look at, fetch or simulate market data.", no_args_is_help=True)
-release_app = typer.Typer(help="List releases, promote one, or go back to the one before.", no_args_is_help=True)
-app.add_typer(tape_app, name="tape")
-app.add_typer(release_app, name="release")
-
-TapesArgument = Annotated[
-    list[Path], typer.Argument(metavar="TAPE", help="Recordings, tape files or tape folders", show_default=False)
-]
-TapeArgument = Annotated[Path, typer.Argument(help="Recording, tape file or tape folder", show_default=False)]
-FeaturesOption = Annotated[Path, typer.Option("--features", help="Features folder of one symbol", show_default=False)]
-SymbolOption = Annotated[str | None, typer.Option("--symbol", help="Which symbol, where there are several or none")]
-VenueOption = Annotated[str | None, typer.Option("--venue", help="Where the source does not tell, as an npz does not")]
-SourceOption = Annotated[
-    str | None, typer.Option("--source", help="binance, tardis or hftbacktest; default: from the content")
-]
-BadShareOption = Annotated[
-    float, typer.Option("--max-bad-share", min=0.0, max=1.0, help="A file with more unusable rows is refused")
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of every draw")]
-EdgeOption = Annotated[float, typer.Option("--edge", help="0: nothing is known beforehand; 1: a lot")]
-MechanismOption = Annotated[str, typer.Option("--mechanism", help="What gives the edge away: flow or book")]
-RateOption = Annotated[
-    float | None, typer.Option("--rate", help="Rows a second; default: a quiet market, ETHUSDT has 1000")
-]
-FeeOption = Annotated[
-    str | None, typer.Option("--fee-tier", help="A tier of the venue: regular, vip9 ...; default: its regular")
-]
-CandidatesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--candidates",
-        help="Entries of your own strategy, CSV or Parquet; default: built-in signals",
-        show_default=False,
-    ),
-]
-ReleasesOption = Annotated[Path, typer.Option("--releases", help="Folder of the bundles")]
-
-
-def _say(text: str) -> None:
-    Console().print(text, highlight=False, soft_wrap=True)
-
-
-@tape_app.command("import")
-def tape_import(
-    path: TapeArgument,
-    symbol: SymbolOption = None,
-    venue: VenueOption = None,
-    source: SourceOption = None,
-    max_bad_share: BadShareOption = MAX_BAD_SHARE,
-) -> None:
-    """Import market data of any accepted source, a file or a folder of days; prints the tape's folder."""
-    from feature_repo.market.tape import open_tape
-
-    from .steps import make_tape
-
-    stages = Stages()
-    with stages.stage("tape") as advance:
-        folder = make_tape(
-            path, symbol=symbol, venue=venue, source_kind=source, max_bad_share=max_bad_share, progress=advance
-        )
-    for warning in open_tape(folder).manifest.get("warnings", []):
-        Console(stderr=True).print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
-    _say(str(folder))
-
-
-@tape_app.command("fetch")
-def tape_fetch(
-    symbol: Annotated[str, typer.Argument(help="As Tardis names it, e.g. ETHUSDT", show_default=False)],
-    date: Annotated[str, typer.Argument(help="YYYY-MM-DD; the first of a month is free", show_default=False)],
-    venue: Annotated[str, typer.Option(help="binance_usdm, binance_spot, bybit, okx_swap ...")] = "binance_usdm",
-    types: Annotated[str | None, typer.Option(help="Data types, by commas; default: all that an import uses")] = None,
-    dir: Annotated[Path | None, typer.Option(help="Default: raw/ in the data folder", show_default=False)] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files whose sha256 is no longer the kept one")
-    ] = False,
-) -> None:
-    """Download a day of Tardis CSV (other days than the first of a month need TARDIS_API_KEY)."""
-    from .fetch import run
-
-    run(symbol, date, venue=venue, types=types, folder=dir, force=force)
-
-
-@tape_app.command("simulate")
-def tape_simulate(
-    seed: SeedOption = MODEL.seed,
-    hours: Annotated[float | None, typer.Option(help="Length; default 24")] = None,
-    days: Annotated[int | None, typer.Option(help="Length in whole days that continue each other")] = None,
-    edge: EdgeOption = 1.0,
-    mechanism: MechanismOption = "flow",
-    rate: RateOption = None,
-) -> None:
-    """Make a SIMULATED tape with a planted edge; prints its folder."""
-    from .steps import make_tape
-
-    if hours is not None and days is not None:
-        raise InputError(f"--hours {hours:g} and --days {days}", "one of them", "Leave the other out")
-    length = 24.0 * days if days is not None else 24.0 if hours is None else hours
-    stages = Stages()
-    with stages.stage("tape (simulated)") as advance:
-        folder = make_tape(None, seed=seed, hours=length, edge=edge, mechanism=mechanism, rate=rate, progress=advance)
-    _say(str(folder))
-
-
-@tape_app.command("inspect")
-def tape_inspect(
-    path: TapeArgument,
-    symbol: SymbolOption = None,
-    venue: VenueOption = None,
-    source: SourceOption = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture: .png, .svg or .pdf", show_default=False)] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables")] = False,
-) -> None:
-    """Show what a tape or any accepted source holds: span, rows, gaps, spread, clock, bad rows, R2 of return on OFI."""
-    from .inspect import run
-
-    run(path, symbol=symbol, venue=venue, source=source, plot=plot, json_=json)
+app.add_typer(cli_tape.app, name="tape")
+app.add_typer(cli_release.app, name="release")
 
 
 @app.command()
@@ -162,7 +62,7 @@ def features(
     results = run(tapes, workers=workers)
     for made in results:
         if isinstance(made, Path):
-            _say(str(made))
+            typer.echo(str(made))
     codes = [_fail(*_told(made)) for made in results if not isinstance(made, Path)]
     if codes:
         raise typer.Exit(max(codes))
@@ -196,8 +96,8 @@ def label(
     with stages.stage("feature store") as advance:
         fill_store(features, made.path, fee, T=t, progress=advance)
     if made.used < made.found:
-        _say(f"{made.found:,} candidates found, the latest {made.used:,} labelled (--max-candidates)")
-    _say(str(made.path))
+        typer.echo(f"{made.found:,} candidates found, the latest {made.used:,} labelled (--max-candidates)")
+    typer.echo(str(made.path))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -243,7 +143,7 @@ def shadow(
     """The experiment matrix A/B/C x (no model, model), from a recording to a verdict."""
     from pydantic import ValidationError
 
-    from .parameters import ShadowParameters
+    from .parameters import ShadowParameters, check_folders, refused
     from .steps import check_candidates
 
     try:
@@ -273,15 +173,8 @@ def shadow(
             tau=tau,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}",
-            first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
-            "Give another value",
-        ) from None
-    for place in (parameters.out, parameters.releases, parameters.models):
-        if place.exists() and not place.is_dir():
-            raise InputError(f"{place} is a file", "a folder that can be written", "Give another folder")
+        raise refused(error) from None
+    check_folders(parameters.out, parameters.releases, parameters.models)
     if parameters.tape is not None and not parameters.tape.exists():
         # Before the server starts: a typing error should not take ten seconds to tell.
         raise InputError(f"{parameters.tape} does not exist", "a recording, a tape file or a tape folder", "Check TAPE")
@@ -450,38 +343,6 @@ def explain(
     raise typer.Exit(show(decision, log, releases))
 
 
-@release_app.command("list")
-def release_list(releases: ReleasesOption = Path("releases")) -> None:
-    """Show the releases: which one is served, how far it is rolled out, and the last change with its reason."""
-    from .release import show
-
-    show(releases)
-
-
-@release_app.command("promote")
-def release_promote(
-    tag: Annotated[str, typer.Argument(help="Folder name under releases/", show_default=False)],
-    stage: Annotated[str | None, typer.Option(help="shadow or small_live; default: the next one")] = None,
-    releases: ReleasesOption = Path("releases"),
-    why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
-) -> None:
-    """Roll a release out by hand, one stage further: shadow (no order is allowed), then small_live."""
-    from .release import promote
-
-    promote(releases, tag, stage=stage, why=why)
-
-
-@release_app.command("rollback")
-def release_rollback(
-    releases: ReleasesOption = Path("releases"),
-    why: Annotated[str, typer.Option(help="Noted in the history")] = "by hand",
-) -> None:
-    """Serve what was served before the model that serves now."""
-    from .release import rollback
-
-    rollback(releases, why=why)
-
-
 @app.command()
 def drift(
     tape: TapeArgument,
@@ -513,12 +374,11 @@ def main() -> None:
         app()
     except (InputError, OSError) as error:
         sys.exit(_fail(*_told(error)))
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
-    except Exception as error:
-        # Ctrl-C ends the embedded server too, and Prefect then fails to report the interruption to it.
+    except BaseException as error:
+        # Ctrl-C becomes an exit without a word in Typer, and in a flow another error: it ends the embedded server, too,
+        # and Prefect then fails to report the interruption to it.
         if any(isinstance(e, KeyboardInterrupt) for e in _chain(error)):
-            sys.exit(_interrupted())
+            sys.exit(_fail("interrupted; outputs that were there before are as they were", 130))
         raise
 
 
@@ -534,10 +394,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _interrupted() -> int:
-    return _fail("interrupted; outputs that were there before are as they were", 130)
 
 
 def _fail(sentence: str, code: int) -> int:

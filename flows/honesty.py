@@ -27,6 +27,7 @@ from reports.honesty_faces import check_docs, print_honesty, write_honesty
 from reports.honesty_record import HonestRun
 
 from .honesty_plan import SPREAD, RunPlan, arguments_of, code_version, key_of, plan_runs
+from .parameters import check_folders
 
 __all__ = ["MODELS", "SHORT_CANDIDATES", "SHORT_SEEDS", "run"]
 
@@ -79,8 +80,7 @@ def run(
     plans = plan_runs(seeds, candidates, models, folds, SHORT_SPREAD if short else SPREAD)
     if not 1 <= workers <= 64:
         raise InputError(f"{workers} workers", "1 to 64", "Give another number")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file", "a folder that can be written", "Give another folder")
+    check_folders(out)
     if docs is not None:
         check_docs(docs)
     code = code_version()

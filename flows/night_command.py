@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from feature_repo.errors import InputError
 from reports.console import wide_console
 
 from . import environment
+from .parameters import check_folders, refused
 from .progress import SERVER_START
 
 __all__ = ["run"]
@@ -41,8 +41,9 @@ def run(
     Raises
     ------
     InputError
-        For a parameter out of its range.
+        For a parameter out of its range, or a file where a folder is wanted.
     """
+    check_folders(out, releases, models)
     environment.quiet_terminal()
     with SERVER_START:
         from .markets import Market
@@ -64,9 +65,7 @@ def run(
                 models=models,
             )
         except ValidationError as error:
-            first = error.errors()[0]
-            where = "-".join(map(str, first["loc"])).replace("_", "-")
-            raise InputError(f"--{where} {first['input']!r}", first["msg"], "Correct it") from None
+            raise refused(error) from None
     # Outside: the flow ends the status that was shown until its server was up.
     ended = nightly_flow(told, return_state=True)
     wide_console().print(f"Page: {out / 'index.html'}", highlight=False)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from feature_repo.constants import MODEL
+from feature_repo.errors import InputError
 from feature_repo.instruments import FEE_TIERS
 
-__all__ = ["ShadowParameters"]
+__all__ = ["ShadowParameters", "check_folders", "refused"]
 
 
 class ShadowParameters(BaseModel):
@@ -65,3 +66,26 @@ class ShadowParameters(BaseModel):
         if name is not None and name not in names:
             raise ValueError(f"one of: {', '.join(names)}")
         return name
+
+
+def refused(error: ValidationError) -> InputError:
+    """The first of the values that pydantic does not take, as a command says it."""
+    first = error.errors()[0]
+    return InputError(
+        f"--{'-'.join(map(str, first['loc'])).replace('_', '-')} {first['input']!r}",
+        first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+        "Give another value",
+    )
+
+
+def check_folders(*folders: Path) -> None:
+    """Refuse a file where a folder of outputs is wanted, before minutes of work.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    for place in folders:
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is a file", "a folder that can be written", "Give another folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sys
 
@@ -106,6 +107,72 @@ def test_a_parameter_out_of_range(run):
 def test_an_unknown_fee_tier(run):
     code, said = run("shadow", "--fee-tier", "free")
     assert_refused(code, said, "--fee-tier", "vip9")
+
+
+@pytest.mark.slow
+def test_a_parameter_of_the_night_out_of_range(run):
+    code, said = run("nightly", "--folds", "50")
+    assert_refused(code, said, "--folds 50. Expected less than or equal to 20. Give another value.")
+
+
+@pytest.mark.parametrize("command", ["shadow", "nightly", "honesty"])
+def test_a_file_where_the_reports_should_go_is_told_before_the_work(run, tmp_path, command):
+    (tmp_path / "out").write_text("kept")
+    code, said = run(command, "--out", str(tmp_path / "out"))
+    assert_refused(code, said, "out is a file", "a folder")
+    assert (tmp_path / "out").read_text() == "kept"
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("where", "arguments"),
+    [
+        ("flows.features.run", ("features", "any")),
+        ("flows.steps.make_tape", ("tape", "simulate")),
+        ("flows.release.show", ("release", "list")),
+    ],
+)
+def test_ctrl_c_is_told_in_a_sentence(run, monkeypatch, where, arguments):
+    monkeypatch.setattr(where, interrupted)
+    code, said = run(*arguments)
+    assert (code, said) == (130, "error: interrupted; outputs that were there before are as they were\n")
+
+
+def test_a_flow_that_cannot_report_its_interruption_is_interrupted_all_the_same(run, monkeypatch):
+    def lost(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("no server to report to")  # noqa: B904  as Prefect leaves it
+
+    monkeypatch.setattr("flows.features.run", lost)
+    code, said = run("features", "any")
+    assert (code, "Traceback" in said) == (130, False)
+    assert "interrupted" in said
+
+
+def test_any_other_error_is_not_hidden(run, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("flows.features.run", broken)
+    monkeypatch.setattr(sys, "argv", ["ofi-meta", "features", "any"])
+    with pytest.raises(RuntimeError, match="a bug"):
+        main()
+
+
+def test_a_folder_is_printed_as_it_is_named(run, tmp_path, monkeypatch):
+    """For a shell: brackets in a name are no colours."""
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data [old]"))
+    monkeypatch.setattr("flows.steps.make_tape", lambda *_, **__: tmp_path / "data [old]" / "tape")
+    monkeypatch.setattr(sys, "argv", ["ofi-meta", "tape", "simulate"])
+    monkeypatch.setattr(sys, "stdout", said := io.StringIO())
+    with pytest.raises(SystemExit):
+        main()
+    assert said.getvalue() == f"{tmp_path}/data [old]/tape\n"
 
 
 def test_infer_without_a_bundle(run, tmp_path):

@@ -13,27 +13,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from feature_repo.errors import InputError
 from feature_repo.fields import CATALOGUE_HASH
-from feature_repo.paths import atomic_path, data_root
+from feature_repo.paths import data_root
 
-from .markets import DayParameters, Market
+from .made import read_mark, write_mark
+from .markets import SIMULATED_START, DayParameters, Market
 
 __all__ = [
     "DayItem",
     "MadeDay",
     "cached_day",
     "contract_of_market",
-    "day_key",
-    "days_root",
     "ingest_day",
     "join_days",
     "made_days",
@@ -80,6 +79,11 @@ class MadeDay:
     simulated: bool
     warnings: tuple[str, ...]
     fresh: bool
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """From JSON."""
+        return cls(**{**told, "warnings": tuple(told["warnings"])})
 
 
 def days_root() -> Path:
@@ -173,8 +177,6 @@ def ingest_day(item: DayItem, *, progress: Advance | None = None) -> MadeDay:
     if (before := _made_with(key, item.day)) is not None:
         return before
     if market.source is None:
-        from .markets import SIMULATED_START
-
         # A shorter simulation is the beginning of a longer one: the day is the same however many follow it.
         longer = Simulation(
             seed=market.seed,
@@ -202,8 +204,7 @@ def ingest_day(item: DayItem, *, progress: Advance | None = None) -> MadeDay:
         tuple(tape.manifest.get("warnings", ())),
         True,
     )
-    with atomic_path(_mark(tape.path)) as beside:
-        beside.write_text(json.dumps(asdict(made), indent=1) + "\n")
+    write_mark(_mark(tape.path), key, asdict(made))
     return made
 
 
@@ -264,7 +265,7 @@ def _made_with(key: str, day: date) -> MadeDay | None:
             continue
         with suppress(InputError, OSError):
             if open_tape(made.path).rows == made.rows:
-                return MadeDay(**{**asdict(made), "fresh": False})
+                return replace(made, fresh=False)
     return None
 
 
@@ -277,8 +278,8 @@ def _marks_of(day: date) -> Iterator[MadeDay]:
 
 def _read_mark(mark: Path) -> MadeDay | None:
     """What a mark says; None for one that is damaged, so that the day is made again."""
+    told = read_mark(mark)
     try:
-        raw = json.loads(mark.read_text())
-        return MadeDay(**{**raw, "warnings": tuple(raw["warnings"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        return None if told is None else MadeDay.of(told)
+    except (TypeError, KeyError):
         return None

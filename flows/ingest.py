@@ -10,7 +10,7 @@ from .environment import configure
 configure()
 
 # ruff: noqa: E402  prefect reads its settings when it is imported
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 
 from .artifacts import outcome_table
 from .cached import HEAVY, cached_by, not_hopeless
@@ -20,7 +20,7 @@ from .markets import DayParameters
 from .outcomes import end_with
 from .runner import runner
 
-__all__ = ["ingest_all", "ingest_flow"]
+__all__ = ["ingest_flow"]
 
 
 @task(
@@ -46,8 +46,7 @@ def ingest_all(parameters: DayParameters) -> list[Outcome[Any, MadeDay]]:
         except Exception as error:  # one market must not stop the others, whatever lies at its source
             outcomes.append(Outcome(market.name, None, sentence_of(error)))
     for done in fan_out(ingest, items):
-        made = None if done.value is None else MadeDay(**{**done.value, "warnings": tuple(done.value["warnings"])})
-        outcomes.append(Outcome(done.item, made, done.error))
+        outcomes.append(Outcome(done.item, None if done.value is None else MadeDay.of(done.value), done.error))
     return outcomes
 
 
@@ -72,7 +71,4 @@ def ingest_flow(parameters: DayParameters | None = None) -> Any:
             "told": "; ".join(m.warnings),
         },
     )
-    for done in outcomes:
-        if not done.ok:
-            get_run_logger().error("%s: %s", done.item, done.error)
     return end_with(outcomes, "days ingested")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from feature_repo.constants import MODEL
-from feature_repo.errors import InputError
 from feature_repo.market.tape import open_tape
 from feature_repo.partitions import day_name, day_of
 from feature_repo.paths import data_root
@@ -27,6 +25,8 @@ from .progress import parts
 __all__ = ["DayRows", "MarketMade", "make_market"]
 
 Advance = Callable[[float], None]
+_VIEWS = ("window_sequence", "candidate_context")
+"""What a training reads of the feature store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,11 @@ class MarketMade:
     fresh: bool
 
     @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.symbol} ({self.venue})"
+
+    @property
     def candidates(self) -> int:
         """Labelled ones, of all days."""
         return sum(d.candidates for d in self.days)
@@ -103,7 +108,7 @@ def make_market(
         data_root() / "features" / stored.venue / f".{stored.symbol}.made.json",
         key,
         lambda: {"features": str(steps.make_features(tape, progress=next(bars)))},
-        outputs=lambda m: _is_table(Path(m["features"])),
+        outputs=lambda m: _files(Path(m["features"])),
     )
     features = Path(told["features"])
 
@@ -122,7 +127,7 @@ def make_market(
         data_root() / "labels" / stored.venue / f".{stored.symbol}.made.json",
         stored_key(key, asdict(fee), max_candidates, draw, T),
         label,
-        outputs=lambda m: Path(m["labels"]).is_file() and _stored(stored.symbol, m["days"]),
+        outputs=lambda m: [*_files(Path(m["labels"])), *_files(*(feast_root() / v / stored.symbol for v in _VIEWS))],
     )
     return MarketMade(
         stored.venue,
@@ -138,17 +143,9 @@ def make_market(
     )
 
 
-def _is_table(folder: Path) -> bool:
-    try:
-        FeatureTable.load(folder)
-    except InputError:
-        return False
-    return True
-
-
-def _stored(symbol: str, days: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the feature store still has a file of each day."""
-    return all((feast_root() / "window_sequence" / symbol / f"{d['day']}.parquet").is_file() for d in days)
+def _files(*places: Path) -> list[Path]:
+    """Files, and all files of folders, that are there."""
+    return [file for place in places for file in (place, *place.rglob("*")) if file.is_file()]
 
 
 def _by_day(features: Path, labels: Path) -> list[DayRows]:

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from feature_repo.constants import MODEL
 from feature_repo.instruments import SIMULATED_SYMBOL
 
-__all__ = ["DayParameters", "Market"]
+__all__ = ["SIMULATED_START", "DayParameters", "Market"]
 
 SIMULATED_START = date(2026, 1, 5)
+"""First day of every simulated market."""
 
 
 class Market(BaseModel):
@@ -49,9 +50,11 @@ class DayParameters(BaseModel):
     simulated_days: int = Field(3, ge=1, le=31, description="How many days a simulated market has had so far")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _belong_together(self) -> Self:
         if self.first_day is not None and self.last_day is not None and self.first_day > self.last_day:
             raise ValueError(f"first_day {self.first_day} is after last_day {self.last_day}")
+        if sum(market.source is None for market in self.markets) > 1:  # their days have one place
+            raise ValueError("one simulated market at the most, each other one with a source")
         return self
 
     def chosen(self, days: list[date]) -> list[date]:

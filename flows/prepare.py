@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -12,21 +11,25 @@ from .environment import configure
 configure()
 
 # ruff: noqa: E402  prefect reads its settings when it is imported
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from pydantic import Field
 
 from feature_repo.constants import MODEL
+from feature_repo.errors import InputError
 
 from .artifacts import outcome_table, rows_table
 from .cached import HEAVY, not_hopeless
 from .days import MadeDay, contract_of_market, made_days
 from .fan_out import Outcome, fan_out, sentence_of
-from .market_steps import DayRows, MarketMade, make_market
+from .market_steps import MarketMade, make_market
 from .markets import DayParameters
 from .outcomes import end_with
 from .runner import runner
 
-__all__ = ["FeatureParameters", "contracts", "features_flow", "market_of", "prepare_all"]
+__all__ = ["FeatureParameters", "contracts", "features_flow", "prepare_all"]
+
+Contract = tuple[str, str]
+"""Venue and symbol."""
 
 
 class FeatureParameters(DayParameters):
@@ -38,23 +41,33 @@ class FeatureParameters(DayParameters):
 
 
 @task(name="features and labels", retries=1, retry_delay_seconds=10, retry_condition_fn=not_hopeless, tags=[HEAVY])
-def prepare(
-    contract: tuple[str, str], days: dict[tuple[str, str], list[dict[str, Any]]], settings: dict[str, Any]
-) -> dict[str, Any]:
+def prepare(market: tuple[Contract, list[MadeDay]], settings: dict[str, Any]) -> MarketMade:
     """One market; nothing is made again from the same days and settings."""
-    made = make_market([MadeDay(**{**d, "warnings": tuple(d["warnings"])}) for d in days[contract]], **settings)
-    return asdict(made)
+    return make_market(market[1], **settings)
 
 
-def contracts(parameters: DayParameters) -> tuple[dict[tuple[str, str], list[MadeDay]], list[Outcome[Any, Any]]]:
-    """The days that are there of each contract that is meant, and an outcome for each market of which none is there."""
-    found: dict[tuple[str, str], list[MadeDay]] = {}
-    missing: list[Outcome[Any, Any]] = []
+def contracts(parameters: DayParameters) -> tuple[dict[Contract, list[MadeDay]], list[Outcome[str, Any]]]:
+    """The days that are there of each contract that is meant, and an outcome for each market that cannot be built.
+
+    Of a symbol on several venues only the first is built: the feature store, the folders of the reports and those of
+    the releases know it by its symbol alone.
+    """
+    found: dict[Contract, list[MadeDay]] = {}
+    missing: list[Outcome[str, Any]] = []
     for market in parameters.markets:
         try:
             venue, symbol = contract_of_market(market)
         except Exception as error:  # one market must not stop the others, whatever lies at its source
             missing.append(Outcome(market.name, None, sentence_of(error)))
+            continue
+        other = next((c for c in found if c[1] == symbol and c[0] != venue), None)
+        if other is not None:
+            refused = InputError(
+                f"{_named((venue, symbol))} beside {_named(other)}",
+                "one venue a symbol: the feature store and the releases know it by its symbol",
+                "Give it a run with a data folder (OFI_META_DATA) and output folders of its own",
+            )
+            missing.append(Outcome(market.name, None, str(refused)))
             continue
         there = {m.day: m for m in made_days(venue, symbol)}
         had = {d.isoformat() for d in parameters.simulated()} if market.source is None else there.keys()
@@ -67,20 +80,12 @@ def contracts(parameters: DayParameters) -> tuple[dict[tuple[str, str], list[Mad
     return found, missing
 
 
-def prepare_all(parameters: FeatureParameters) -> list[Outcome[Any, MarketMade]]:
-    """An outcome for each market."""
+def prepare_all(parameters: FeatureParameters) -> list[Outcome[str, MarketMade]]:
+    """An outcome for each market, by its name."""
     found, outcomes = contracts(parameters)
     settings = {"fee_tier": parameters.fee_tier, "max_candidates": parameters.max_candidates, "T": parameters.t}
-    days = {contract: [asdict(m) for m in made] for contract, made in found.items()}
-    for done in fan_out(prepare, list(found), name=lambda c: f"{c[1]} ({c[0]})", days=days, settings=settings):
-        made = None if done.value is None else _market_made(done.value)
-        outcomes.append(Outcome(f"{done.item[1]} ({done.item[0]})", made, done.error))
-    return outcomes
-
-
-def market_of(made: MarketMade) -> str:
-    """What a market is called in the outcomes."""
-    return f"{made.symbol} ({made.venue})"
+    done = fan_out(prepare, found.items(), name=lambda market: _named(market[0]), settings=settings)
+    return outcomes + [Outcome(_named(d.item[0]), d.value, d.error) for d in done]
 
 
 @flow(
@@ -104,9 +109,6 @@ def features_flow(parameters: FeatureParameters | None = None) -> Any:
         },
     )
     rows_table("features-by-day", "Rows and candidates by day", _by_day(outcomes))
-    for done in outcomes:
-        if not done.ok:
-            get_run_logger().error("%s: %s", done.item, done.error)
     return end_with(outcomes, "markets built")
 
 
@@ -126,5 +128,5 @@ def _by_day(outcomes: Sequence[Outcome[Any, MarketMade]]) -> list[dict[str, Any]
     ]
 
 
-def _market_made(told: dict[str, Any]) -> MarketMade:
-    return MarketMade(**{**told, "days": tuple(DayRows(**d) for d in told["days"])})
+def _named(contract: Contract) -> str:
+    return f"{contract[1]} ({contract[0]})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,32 @@ from reports.promotion import promotion_dict
 from runtime.release_state import state
 
 from .artifacts import file_link, outcome_table, page_text
+from .by_market import MarketParameters, each_market, judged_day, newest_candidate
 from .cached import HEAVY, not_hopeless
 from .day_trades import DayTrade, day_trades
 from .days import made_days
-from .fan_out import Outcome, fan_out
 from .market_steps import MarketMade
 from .outcomes import end_with
-from .prepare import FeatureParameters, market_of, prepare_all
 from .promotion import decide_releases
-from .retrain import place_of
 from .runner import runner
 
-__all__ = ["Moved", "PromoteParameters", "promote_all", "promote_flow"]
+__all__ = ["PromoteParameters", "promote_flow"]
 
 
-class PromoteParameters(FeatureParameters):
+class PromoteParameters(MarketParameters):
     """Which markets, and what a promotion takes."""
 
-    day: date | None = Field(None, description="Day by which the serving release is judged; none: the last one")
+    day: date | None = Field(
+        None, description="Day by which the serving release is judged; none: the last one that is over"
+    )
     allow_simulated: bool = Field(
         False, description="Rehearsal: let a release made of SIMULATED data pass that rule; everything says SIMULATED"
     )
-    out: Path = Field(Path("reports"), description="Folder of the reports; with several markets one in it for each")
-    releases: Path = Field(Path("releases"), description="Folder of the releases; with several markets likewise")
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a market's releases; plain values. ``rules`` are those of promotion.json."""
+    """What became of a market's releases. ``rules`` are those of promotion.json."""
 
     symbol: str
     simulated: bool
@@ -58,21 +56,23 @@ class Moved:
     told: tuple[str, ...]
     rolled_back: str | None
     rules: tuple[dict[str, Any], ...]
-    out: str
+    out: Path
 
 
 @task(name="promote or roll back", retries=1, retry_delay_seconds=10, retry_condition_fn=not_hopeless, tags=[HEAVY])
-def promote(made: MarketMade, parameters: PromoteParameters) -> dict[str, Any]:
-    """One market. Running it twice changes nothing the second time."""
-    several = len(parameters.markets)
-    releases, out = (place_of(f, made.symbol, several) for f in (parameters.releases, parameters.out))
-    day = date.fromisoformat(made.days[-1].day) if parameters.day is None else parameters.day
+def promote(made: MarketMade, parameters: PromoteParameters) -> Moved:
+    """One market. The candidate is its newest release, and its drift that of the day's report.
+
+    Running it twice changes nothing the second time.
+    """
+    releases, out = (parameters.place(folder, made) for folder in (parameters.releases, parameters.out))
+    day = judged_day(made, parameters.day)
     trades, why = _trades(made, releases, day)
     decided = decide_releases(
         releases,
         out,
         now_ns=time.time_ns(),
-        candidate=_newest(releases, made),
+        candidate=newest_candidate(releases, made),
         day=None if trades is None else day,
         trades=trades,
         drift_status=_drift_status(out, made.symbol, day),
@@ -80,28 +80,7 @@ def promote(made: MarketMade, parameters: PromoteParameters) -> dict[str, Any]:
     )
     rules = () if decided.promotion is None else tuple(promotion_dict(decided.promotion)["rules"])
     told = (*([why] if why else []), *decided.told)
-    return asdict(
-        Moved(
-            made.symbol, made.simulated, decided.before, decided.after, told, decided.rolled_back, rules, str(out)
-        )
-    )  # fmt: skip
-
-
-def promote_all(parameters: PromoteParameters) -> list[Outcome[Any, Moved]]:
-    """An outcome for each market. The candidate is its newest release, and its drift that of the day's report."""
-    prepared = prepare_all(parameters)
-    outcomes: list[Outcome[Any, Moved]] = [Outcome(o.item, None, o.error) for o in prepared if not o.ok]
-    ready = [o.value for o in prepared if o.value is not None]
-    for done in fan_out(promote, ready, name=lambda m: m.symbol, parameters=parameters):
-        value = None
-        if done.value is not None:
-            value = Moved(**{**done.value, "told": tuple(done.value["told"]), "rules": tuple(done.value["rules"])})
-        outcomes.append(Outcome(market_of(done.item), value, done.error))
-    for done in outcomes:
-        if done.value is not None:
-            page_text(f"promotion-{done.value.symbol}", f"Releases of {done.item}", _markdown(done.value))
-            file_link(f"page-{done.value.symbol}", f"Page of {done.item}", Path(done.value.out) / "index.html")
-    return outcomes
+    return Moved(made.symbol, made.simulated, decided.before, decided.after, told, decided.rolled_back, rules, out)
 
 
 @flow(
@@ -112,7 +91,11 @@ def promote_all(parameters: PromoteParameters) -> list[Outcome[Any, Moved]]:
 )
 def promote_flow(parameters: PromoteParameters | None = None) -> Any:
     """Decide for each market. 'Stays a candidate' is a result; only what could not be decided fails the run."""
-    outcomes = promote_all(parameters or PromoteParameters())
+    outcomes = each_market(promote, parameters or PromoteParameters())
+    for done in outcomes:
+        if done.value is not None:
+            page_text(f"promotion-{done.value.symbol}", f"Releases of {done.item}", _markdown(done.value))
+            file_link(f"page-{done.value.symbol}", f"Page of {done.item}", done.value.out / "index.html")
     outcome_table(
         "promote",
         "Releases",
@@ -127,8 +110,6 @@ def promote_flow(parameters: PromoteParameters | None = None) -> Any:
     for done in outcomes:
         if done.value is not None and done.value.rolled_back:
             get_run_logger().error("%s rolled back: %s", done.item, done.value.rolled_back)
-        if not done.ok:
-            get_run_logger().error("%s: %s", done.item, done.error)
     return end_with(outcomes, "markets decided", lambda m: f"{m.before} → {m.after}")
 
 
@@ -158,23 +139,6 @@ def _drift_status(out: Path, symbol: str, day: date) -> str | None:
         return str(told["status"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _newest(releases: Path, made: MarketMade) -> str | None:
-    """Tag of the newest candidate of this contract."""
-    from runtime.bundle import read_release
-
-    found = []
-    for folder in releases.glob("*"):
-        if folder.is_symlink() or not (folder / "manifest.json").is_file():
-            continue
-        try:
-            manifest = read_release(folder).manifest
-        except InputError:
-            continue  # damaged: `ofi-meta release list` tells of it
-        if manifest.rollout is None and (manifest.venue, manifest.symbol) == (made.venue, made.symbol):
-            found.append(((folder / "manifest.json").stat().st_mtime_ns, manifest.tag))
-    return max(found)[1] if found else None
 
 
 def _markdown(moved: Moved) -> str:

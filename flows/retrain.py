@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from .environment import configure
 configure()
 
 # ruff: noqa: E402  prefect reads its settings when it is imported
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from pydantic import Field
 from rich.console import Console
 
@@ -19,20 +19,19 @@ from feature_repo.constants import MODEL
 
 from . import steps
 from .artifacts import file_link, outcome_table, page_text
+from .by_market import MarketParameters, each_market
 from .cached import HEAVY, not_hopeless
-from .fan_out import Outcome, fan_out
 from .market_steps import MarketMade
 from .outcomes import end_with
 from .parameters import ShadowParameters
-from .prepare import FeatureParameters, market_of, prepare_all
 from .progress import Stages
 from .runner import runner
 from .shadow import Prepared, judge_shadow, matrix_markdown
 
-__all__ = ["Retrained", "RetrainParameters", "place_of", "retrain_all", "retrain_flow"]
+__all__ = ["RetrainParameters", "retrain_flow"]
 
 
-class RetrainParameters(FeatureParameters):
+class RetrainParameters(MarketParameters):
     """Which markets and days, and how their models are made."""
 
     model: Literal["tcn", "transformer", "lstm", "stack", "logistic"] = Field(
@@ -41,14 +40,12 @@ class RetrainParameters(FeatureParameters):
     folds: int = Field(MODEL.folds, ge=1, le=20)
     train_minutes: float = Field(MODEL.train_minutes, gt=0, le=24 * 60, description="Of each market")
     seed: int = Field(MODEL.seed, ge=0, lt=2**31)
-    out: Path = Field(Path("reports"), description="Folder of the reports; with several markets one in it for each")
-    releases: Path = Field(Path("releases"), description="Folder of the releases; with several markets likewise")
     models: Path = Field(Path("models/export"), description="Folder of the single nets; with several markets likewise")
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """What a market's training came to; plain values.
+    """What a market's training came to.
 
     Attributes
     ----------
@@ -58,31 +55,23 @@ class Retrained:
     """
 
     symbol: str
-    venue: str
     simulated: bool
-    out: str
-    releases: str
+    out: Path
     release: str | None
     verdict: str
     reasons: tuple[str, ...]
     text: str
 
 
-def place_of(folder: Path, symbol: str, markets: int) -> Path:
-    """A market's part of an output folder: the folder itself where it is the only market."""
-    return folder if markets == 1 else folder / symbol
-
-
 @task(name="retrain", retries=1, retry_delay_seconds=30, retry_condition_fn=not_hopeless, tags=[HEAVY])
-def retrain(made: MarketMade, parameters: RetrainParameters) -> dict[str, Any]:
+def retrain(made: MarketMade, parameters: RetrainParameters) -> Retrained:
     """One market. Fits that an interrupted training had finished are not made again."""
-    several = len(parameters.markets)
     told = ShadowParameters(
         tape=Path(made.tape),
         symbol=made.symbol,
-        out=place_of(parameters.out, made.symbol, several),
-        releases=place_of(parameters.releases, made.symbol, several),
-        models=place_of(parameters.models, made.symbol, several),
+        out=parameters.place(parameters.out, made),
+        releases=parameters.place(parameters.releases, made),
+        models=parameters.place(parameters.models, made),
         fee_tier=parameters.fee_tier,
         seed=parameters.seed,
         folds=parameters.folds,
@@ -96,34 +85,15 @@ def retrain(made: MarketMade, parameters: RetrainParameters) -> dict[str, Any]:
     prepared = Prepared(Path(made.tape), Path(made.features), labelled)
     report, bundle = judge_shadow(told, prepared, Stages(Console(stderr=True)))
     verdict = report.metrics["verdict"]
-    return asdict(
-        Retrained(
-            made.symbol,
-            made.venue,
-            made.simulated,
-            str(told.out),
-            str(told.releases),
-            None if bundle is None else bundle.name,
-            verdict["word"],
-            tuple(verdict["reasons"]),
-            matrix_markdown(report, bundle),
-        )
+    return Retrained(
+        made.symbol,
+        made.simulated,
+        told.out,
+        None if bundle is None else bundle.name,
+        verdict["word"],
+        tuple(verdict["reasons"]),
+        matrix_markdown(report, bundle),
     )
-
-
-def retrain_all(parameters: RetrainParameters) -> list[Outcome[Any, Retrained]]:
-    """An outcome for each market; a market without labels is one that failed."""
-    prepared = prepare_all(parameters)
-    outcomes: list[Outcome[Any, Retrained]] = [Outcome(o.item, None, o.error) for o in prepared if not o.ok]
-    ready = [o.value for o in prepared if o.value is not None]
-    for done in fan_out(retrain, ready, name=lambda m: m.symbol, parameters=parameters):
-        value = None if done.value is None else Retrained(**{**done.value, "reasons": tuple(done.value["reasons"])})
-        outcomes.append(Outcome(market_of(done.item), value, done.error))
-    for done in outcomes:
-        if done.value is not None:
-            page_text(f"matrix-{done.value.symbol}", f"Experiment matrix of {done.item}", done.value.text)
-            file_link(f"report-{done.value.symbol}", f"Report of {done.item}", Path(done.value.out) / "index.html")
-    return outcomes
 
 
 @flow(
@@ -134,7 +104,11 @@ def retrain_all(parameters: RetrainParameters) -> list[Outcome[Any, Retrained]]:
 )
 def retrain_flow(parameters: RetrainParameters | None = None) -> Any:
     """Make each market's model anew. Fails at the end if one could not be made; a NO-GO is no failure."""
-    outcomes = retrain_all(parameters or RetrainParameters())
+    outcomes = each_market(retrain, parameters or RetrainParameters())
+    for done in outcomes:
+        if done.value is not None:
+            page_text(f"matrix-{done.value.symbol}", f"Experiment matrix of {done.item}", done.value.text)
+            file_link(f"report-{done.value.symbol}", f"Report of {done.item}", done.value.out / "index.html")
     outcome_table(
         "retrain",
         "Models made",
@@ -146,7 +120,4 @@ def retrain_flow(parameters: RetrainParameters | None = None) -> Any:
             "candidate": r.release or "none: too little data",
         },
     )
-    for done in outcomes:
-        if not done.ok:
-            get_run_logger().error("%s: %s", done.item, done.error)
     return end_with(outcomes, "models made", lambda r: f"{r.verdict}, {r.release or 'too little data'}")

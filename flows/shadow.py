@@ -27,7 +27,7 @@ from .parameters import ShadowParameters
 from .progress import Stages, server_is_up
 from .runner import runner
 
-__all__ = ["Prepared", "judge_shadow", "matrix_markdown", "prepare_shadow", "run_shadow", "shadow_flow"]
+__all__ = ["Prepared", "judge_shadow", "matrix_markdown", "shadow_flow"]
 
 
 def _task(step: Callable, name: str):
@@ -57,7 +57,8 @@ def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     """Run every step and write the reports. Returns the verdict, GO or NO-GO."""
     server_is_up()
     parameters = parameters or ShadowParameters()
-    report, bundle = run_shadow(parameters, Stages())
+    stages = Stages()
+    report, bundle = judge_shadow(parameters, _prepare(parameters, stages), stages)
     console = Console()
     print_report(report.metrics, console)
     console.print(
@@ -83,12 +84,7 @@ class Prepared:
     labelled: steps.LabelStep
 
 
-def run_shadow(parameters: ShadowParameters, stages: Stages) -> tuple[Report, Path | None]:
-    """The steps in their order, each with its name and a bar."""
-    return judge_shadow(parameters, prepare_shadow(parameters, stages), stages)
-
-
-def prepare_shadow(parameters: ShadowParameters, stages: Stages) -> Prepared:
+def _prepare(parameters: ShadowParameters, stages: Stages) -> Prepared:
     """From raw data to labels and a filled feature store."""
     simulated = parameters.tape is None
     with stages.stage("tape (simulated)" if simulated else "tape") as progress:

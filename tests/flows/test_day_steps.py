@@ -13,10 +13,13 @@ from pydantic import ValidationError
 
 from feature_repo.errors import InputError
 from feature_repo.market.tape import open_tape
+from feature_repo.table import FeatureTable
+from flows import steps
 from flows.days import contract_of_market, ingest_day, join_days, made_days, market_days, tape_key
 from flows.made import unless_made
 from flows.market_steps import make_market
 from flows.markets import DayParameters, Market
+from meta_models.label_io import labels_from_parquet
 from tests.flows.conftest import RECORDINGS
 
 ETHUSDT = RECORDINGS / "binance_usdm_ethusdt"
@@ -107,6 +110,23 @@ def test_features_and_labels_are_made_once_and_again_when_the_tier_changes(recor
     assert make_market(made, max_candidates=50, fee_tier="vip9").fresh
 
 
+@pytest.mark.slow
+def test_what_another_command_put_in_their_place_is_not_taken_for_them(recording):
+    """`ofi-meta label`, `features` and `shadow` write the same folders."""
+    folder, _ = recording
+    made = [ingest_day(item) for item in days(folder)]
+    mine = make_market(made, max_candidates=50)
+    tape, features, fee = Path(mine.tape), Path(mine.features), steps.fee_of(mine.venue, "vip9")
+    rows = FeatureTable.load(features).t_ns
+    steps.make_labels(tape, features, fee, max_candidates=7)
+    again = make_market(made, max_candidates=50)
+    assert again.fresh
+    assert (again.candidates, labels_from_parquet(Path(again.labels)).fee.name) == (mine.candidates, "regular")
+    steps.make_features(Path(made[0].path))
+    make_market(made, max_candidates=50)
+    assert (FeatureTable.load(features).t_ns == rows).all()
+
+
 def test_an_output_is_not_trusted_while_it_is_being_made(tmp_path):
     mark, out = tmp_path / ".mark.json", tmp_path / "out"
 
@@ -114,19 +134,24 @@ def test_an_output_is_not_trusted_while_it_is_being_made(tmp_path):
         out.write_text(text)
         return {"text": text}
 
-    def exists(_):
-        return out.is_file()
+    def files(_):
+        return [out] if out.is_file() else []
 
-    assert unless_made(mark, "a", lambda: make("one"), outputs=exists) == ({"text": "one"}, True)
-    assert unless_made(mark, "a", lambda: make("two"), outputs=exists) == ({"text": "one"}, False)
+    assert unless_made(mark, "a", lambda: make("one"), outputs=files) == ({"text": "one"}, True)
+    assert unless_made(mark, "a", lambda: make("two"), outputs=files) == ({"text": "one"}, False)
 
     def killed():
         make("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        unless_made(mark, "b", killed, outputs=exists)
-    assert unless_made(mark, "a", lambda: make("three"), outputs=exists) == ({"text": "three"}, True)
+        unless_made(mark, "b", killed, outputs=files)
+    assert unless_made(mark, "a", lambda: make("three"), outputs=files) == ({"text": "three"}, True)
+    # Another command may write the same place: what it left there is not what the mark tells of.
+    out.write_text("other")
+    assert unless_made(mark, "a", lambda: make("four"), outputs=files) == ({"text": "four"}, True)
+    out.unlink()
+    assert unless_made(mark, "a", lambda: make("five"), outputs=files) == ({"text": "five"}, True)
 
 
 def test_the_contract_is_asked_of_the_files(recording):
@@ -153,6 +178,8 @@ def test_days_that_are_meant():
         DayParameters(first_day=date(2026, 1, 2), last_day=date(2026, 1, 1))
     with pytest.raises(ValidationError):
         DayParameters(markets=[])
+    with pytest.raises(ValidationError, match="one simulated market at the most"):
+        DayParameters(markets=[Market(), Market(seed=8)])
 
 
 @pytest.mark.slow

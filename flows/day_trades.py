@@ -31,6 +31,7 @@ from runtime.gate import MetaFilter
 from runtime.ladder import BucketTrade
 from runtime.shadow_account import account, portfolio
 from runtime.shadow_types import OK
+from runtime.training_span import known_training_span
 
 from .progress import parts
 from .replays import Replays
@@ -90,7 +91,8 @@ def day_trades(
     Raises
     ------
     InputError
-        When the parts are not of one contract, or the day lies in the span that the release was fitted on.
+        When the parts are not of one contract, or the day does not lie after the span that the release was fitted on,
+        or nobody knows that span.
     """
     bundle = load_bundle(release)
     manifest, stored, file = bundle.manifest, open_tape(tape), labels_from_parquet(labels)
@@ -102,10 +104,10 @@ def day_trades(
                 "Give those of the release's contract",
             )
     span = day_span_ns(day)
-    fitted = [int(s["train_end_ns"]) for s in manifest.spans if s.get("role", "release") == "release"]
-    if any(end > span[0] for end in fitted):
+    _, fitted_ns = known_training_span(manifest)
+    if fitted_ns > span[0]:
         raise InputError(
-            f"{manifest.tag} was fitted on data up to {np.datetime64(max(fitted), 'ns')}, which {day} is not after",
+            f"{manifest.tag} was fitted on data up to {np.datetime64(fitted_ns, 'ns')}, which {day} is not after",
             "a day after its training span",
             "Judge it by later days",
         )

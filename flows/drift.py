@@ -20,6 +20,7 @@ from reports.drift import LIMITS, Decided, DriftInput, DriftLimits, DriftResult,
 from reports.drift.record import check_day
 from reports.drift.sampling import even_rows, spread_rows
 from runtime.bundle import Bundle, load_bundle
+from runtime.training_span import known_training_span, share_in_training
 
 from .drift_decided import Asked
 from .drift_latency import logged_latency, timed_latency
@@ -91,7 +92,7 @@ def collect(
     tell = progress or (lambda _: None)
     bundle = load_bundle(release)
     manifest, stored, file = bundle.manifest, open_tape(tape), labels_from_parquet(labels)
-    span_ns = _training_span(bundle)
+    span_ns = known_training_span(manifest)
     start_ns = int(np.datetime64(day, "ns").astype(np.int64))
     days = _days_of(features)
     if day not in days:
@@ -125,7 +126,6 @@ def collect(
     elif time_last > 0:
         latency, note = timed_latency(stored, bundle, decided.ts_ns, time_last)
     tell(1.0)
-    inside = max(0, min(span_ns[1], start_ns + _DAY_NS) - max(span_ns[0], start_ns))
     return DriftInput(
         symbol=manifest.symbol,
         venue=manifest.venue,
@@ -134,7 +134,7 @@ def collect(
         day=day,
         profile=PROFILE,
         train_span_ns=span_ns,
-        in_training=inside / _DAY_NS,
+        in_training=share_in_training(manifest, start_ns, start_ns + _DAY_NS),
         reference=reference,
         current=current,
         reference_decided=before_decided,
@@ -155,17 +155,6 @@ def collect(
             "seed": seed,
             "evidently": version("evidently"),
         },
-    )
-
-
-def _training_span(bundle: Bundle) -> tuple[int, int]:
-    for span in bundle.manifest.spans:
-        if span.get("role", "release") == "release" and {"train_start_ns", "train_end_ns"} <= span.keys():
-            return int(span["train_start_ns"]), int(span["train_end_ns"])
-    raise InputError(
-        f"the release {bundle.manifest.tag} does not say what it was fitted on",
-        "a manifest with the span of its training set",
-        "Train a release with this version",
     )
 
 

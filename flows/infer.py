@@ -20,8 +20,8 @@ from runtime.decision import Decision
 from runtime.decision_log import LoggedGate, SeenWindow, decision_id
 from runtime.dry_run import dry_run
 from runtime.gate import MetaFilter
-from runtime.manifest import Manifest
 from runtime.signals import SignalDetector
+from runtime.training_span import share_in_training
 
 from .progress import Stages
 
@@ -109,18 +109,11 @@ def _infer(
     if log is not None and answers:
         shown = next((c for c, d in answers if d.allow), answers[-1][0])
         wide_console().print(f"Logged: ofi-meta explain {decision_id(shown, profile)} --log {log}", highlight=False)
-    if share := _trained_on(manifest, *tape.span_ns):
+    if share := share_in_training(manifest, *tape.span_ns):  # what the gate says there is no forecast
         wide_console().print(
             f"[yellow]In sample: {share:.0%} of this tape's span lies in the bundle's training span.[/]"
         )
     return answers
-
-
-def _trained_on(manifest: Manifest, first_ns: int, last_ns: int) -> float:
-    """Share of a time span that the bundle was fitted on: what the gate says there is no forecast."""
-    spans = [s for s in manifest.spans if s.get("role") == "release" and "train_start_ns" in s]
-    shared = sum(max(0, min(last_ns, s["train_end_ns"]) - max(first_ns, s["train_start_ns"])) for s in spans)
-    return shared / max(1, last_ns - first_ns)
 
 
 def _show(answers: list[tuple[Candidate, Decision]], profile: str, *, simulated: bool, limit: int) -> None:

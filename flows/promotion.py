@@ -26,6 +26,7 @@ from runtime.bundle import read_release
 from runtime.ladder import Event, State, next_step
 from runtime.release_change import change, model_state
 from runtime.release_state import ReleaseState, state
+from runtime.rollout import STEP
 
 from .day_trades import DayTrade, keep_trades, kept_trades
 
@@ -117,8 +118,8 @@ def _judge_day(
     told.append(f"{now.tag}: {len(trades)} replayed trades on {day}, {net:+,.1f} bps at full size")
     if now.state not in _LIVE:
         return now, None
-    watch, multipliers, tripped = AccountWatch(), now.multipliers, None
-    live = [(t, _share(now, multipliers, t)) for t in trades]
+    watch, tripped = AccountWatch(), None
+    live = [(t, _share(now, t)) for t in trades]
     for trade, multiplier in sorted(live, key=lambda pair: pair[0].t_end_ns):
         if multiplier > 0 and tripped is None:
             tripped = watch.update(*trade.as_account(multiplier))
@@ -169,9 +170,16 @@ def _candidate(
     return after
 
 
-def _share(now: ReleaseState, multipliers: Mapping[Bucket, float], trade: DayTrade) -> float:
+def _share(now: ReleaseState, trade: DayTrade) -> float:
+    """Share of the full size that the trade was made at: one step less before its bucket's last step.
+
+    So the shadow's own trades are none of a live release, and a day that is judged again after a step is judged alike.
+    """
     row = now.table.row_of(Bucket.parse(trade.bucket))
-    return 0.0 if row is None else multipliers.get(row, 0.0)
+    if row is None:
+        return 0.0
+    share = now.multipliers[row]
+    return share if trade.ts_ns >= now.table.shares[row].since_ns else max(0.0, share - STEP)
 
 
 def _name(now: ReleaseState | None) -> str:

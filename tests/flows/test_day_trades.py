@@ -45,6 +45,18 @@ def test_a_release_is_not_judged_by_what_it_was_fitted_on(simulated_run, parts):
         day_trades(simulated_run.bundle, DAY, **parts)
 
 
+def test_a_release_that_does_not_say_what_it_was_fitted_on_is_not_judged(simulated_run, parts, tmp_path):
+    bundle = load_bundle(simulated_run.bundle)
+    silent = write_bundle(
+        tmp_path / "silent",
+        onnx_bytes=(simulated_run.bundle / "model.onnx").read_bytes(),
+        manifest=replace(bundle.manifest, tag="silent", spans=[], files={}),
+        buckets_csv=(simulated_run.bundle / "buckets.csv").read_text(),
+    )
+    with pytest.raises(InputError, match="does not say what it was fitted on"):
+        day_trades(silent, DAY, **parts)
+
+
 def test_a_day_of_trades(older, parts, tmp_path):
     trades = day_trades(older, DAY, **parts)
     assert len(trades) > 3

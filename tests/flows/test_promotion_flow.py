@@ -48,8 +48,8 @@ def trades(n, bps, *, bucket=PAYS, day_ns=DAY_NS, usd=5_000.0):
 
 
 def decide(place, **more):
-    given = {"candidate": None, "day": None, "trades": None, "drift_status": "OK", "alert": lambda _: None} | more
-    return decide_releases(place / "releases", place / "out", now_ns=NOW_NS, **given)
+    given = {"candidate": None, "day": None, "trades": None, "drift_status": "OK", "alert": lambda _: None}
+    return decide_releases(place / "releases", place / "out", **({"now_ns": NOW_NS} | given | more))
 
 
 def serve(place, stage, tag="one"):
@@ -175,6 +175,18 @@ def test_steps_are_made_by_the_trades_of_all_days_so_far(place):
     assert "120 trades in the shadow" in got.told[-2]
     # The same day again adds nothing to what is known.
     assert len(list(kept_trades(place / "releases", "one"))) == 120
+
+
+def test_what_the_shadow_traded_is_not_held_against_what_is_live_now(place):
+    """Nothing was lost by it; and a night that is run again after its step must not undo it."""
+    serve(place, "shadow")
+    up = decide(place, day=DAY, trades=trades(100, 30.0))
+    assert up.after == "one.small-live (small_live)"
+    before_the_step = trades(40, -20.0, day_ns=NOW_NS - 5 * HOUR_NS)
+    got = decide(place, day=NEXT, trades=before_the_step, now_ns=NOW_NS + HOUR_NS)
+    assert (got.rolled_back, got.after) == (None, up.after)
+    since = [replace(t, full_usd=150_000.0) for t in trades(1, -2_500.0, day_ns=NOW_NS + HOUR_NS)]
+    assert "drawdown" in decide(place, day=NEXT, trades=since, now_ns=NOW_NS + 20 * HOUR_NS).rolled_back
 
 
 def test_without_a_release_to_go_back_to_everything_stops(place):

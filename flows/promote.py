@@ -47,13 +47,20 @@ class PromoteParameters(MarketParameters):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a market's releases. ``rules`` are those of promotion.json."""
+    """What became of a market's releases.
+
+    Attributes
+    ----------
+    headlines : ``told`` without the reasons that keep a candidate back
+    rules : those of promotion.json
+    """
 
     symbol: str
     simulated: bool
     before: str
     after: str
     told: tuple[str, ...]
+    headlines: tuple[str, ...]
     rolled_back: str | None
     rules: tuple[dict[str, Any], ...]
     out: Path
@@ -78,9 +85,19 @@ def promote(made: MarketMade, parameters: PromoteParameters) -> Moved:
         drift_status=_drift_status(out, made.symbol, day),
         allow_simulated=parameters.allow_simulated,
     )
-    rules = () if decided.promotion is None else tuple(promotion_dict(decided.promotion)["rules"])
+    promotion = decided.promotion
     told = (*([why] if why else []), *decided.told)
-    return Moved(made.symbol, made.simulated, decided.before, decided.after, told, decided.rolled_back, rules, out)
+    return Moved(
+        made.symbol,
+        made.simulated,
+        decided.before,
+        decided.after,
+        told,
+        told if promotion is None else tuple(t for t in told if t not in promotion.reasons),
+        decided.rolled_back,
+        () if promotion is None else tuple(promotion_dict(promotion)["rules"]),
+        out,
+    )
 
 
 @flow(
@@ -104,13 +121,13 @@ def promote_flow(parameters: PromoteParameters | None = None) -> Any:
             "before": m.before,
             "after": m.after,
             "rolled back": m.rolled_back or "",
-            "told": m.told[0] if m.told else "",
+            "told": "; ".join(m.headlines),
         },
     )
     for done in outcomes:
         if done.value is not None and done.value.rolled_back:
             get_run_logger().error("%s rolled back: %s", done.item, done.value.rolled_back)
-    return end_with(outcomes, "markets decided", lambda m: f"{m.before} → {m.after}")
+    return end_with(outcomes, "markets decided", _came_to)
 
 
 def _trades(made: MarketMade, releases: Path, day: date) -> tuple[list[DayTrade] | None, str]:
@@ -139,6 +156,11 @@ def _drift_status(out: Path, symbol: str, day: date) -> str | None:
         return str(told["status"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _came_to(moved: Moved) -> str:
+    serves = f"{moved.after} serves" if moved.before == moved.after else f"{moved.before} → {moved.after}"
+    return "; ".join([serves, *moved.headlines])
 
 
 def _markdown(moved: Moved) -> str:

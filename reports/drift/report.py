@@ -65,7 +65,9 @@ def drift_report(
         calibration = calibration_report(CalibrationInput(d.p, d.y, d.sig_type))
         drawn = {
             "channels": draw_channels(features.distances, fresh / "channels.png", simulated=simulated),
-            "calibration": draw_calibration(calibration, fresh / "calibration.png", simulated=simulated),
+            "calibration": draw_calibration(
+                calibration, fresh / "calibration.png", simulated=simulated, title=f"Calibration on {inputs.day}"
+            ),
             "rolling": draw_rolling(rolling(d, limits), limits, fresh / "rolling.png", simulated=simulated),
         }
         pictures = {name: path.read_bytes() for name, path in drawn.items()}

@@ -13,13 +13,16 @@ from reports.canvas import AMBER, BLUE, GRID, dress, new_figure, save, sentence_
 __all__ = ["calibration_figure", "draw_calibration"]
 
 
-def draw_calibration(report: CalibrationReport, target: Path, *, simulated: bool) -> Path:
+OUT_OF_SAMPLE = "Out-of-sample calibration"
+
+
+def draw_calibration(report: CalibrationReport, target: Path, *, simulated: bool, title: str = OUT_OF_SAMPLE) -> Path:
     """Write ``calibration_figure``."""
-    return save(calibration_figure(report), target, simulated=simulated)
+    return save(calibration_figure(report, title), target, simulated=simulated)
 
 
-def calibration_figure(report: CalibrationReport) -> Figure:
-    """Reliability of the out-of-sample forecasts over a histogram of them; a sentence where there are none."""
+def calibration_figure(report: CalibrationReport, title: str = OUT_OF_SAMPLE) -> Figure:
+    """Reliability of the forecasts over a histogram of them; a sentence where there are none."""
     if report.reason_na:
         return sentence_figure(f"no model: {report.reason_na.removeprefix('no model: ')}", 6.4, 2.6)
     figure = new_figure(6.4, 6.4)
@@ -36,7 +39,7 @@ def calibration_figure(report: CalibrationReport) -> Figure:
     top.legend(frameon=False, loc="upper left")
     ece = f"{report.ece:.3f}" if np.isfinite(report.ece) else "N/A"
     top.set_title(
-        f"Out-of-sample calibration, n = {report.n:,}, {len(report.bins)} bins of equal mass\n"
+        f"{title}, n = {report.n:,}, {len(report.bins)} bins of equal mass\n"
         f"Brier {report.brier:.4f} (base rate {report.brier_base:.4f}), ECE debiased {ece}",
         fontsize=10,
         loc="left",

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from feature_repo.market.replaced import replaced_folder
-
+from feature_repo.replaced import replaced_folder
 from reports.calibration_report import calibration_report
 from reports.drift_file import ALERT, DRIFT_FILE, DRIFT_FOLDER, GROUPS, NA, SCHEMA, WARN
 from reports.pictures import draw_calibration

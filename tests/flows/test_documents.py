@@ -216,6 +216,33 @@ def test_every_name_of_the_code_is_there(page):
     assert not faults
 
 
+def test_both_readmes_have_the_same_content():
+    """The same headings, commands, blocks, tables and links: what one of them gains, the other gains."""
+    english, chinese = Document(ROOT / "README.md"), Document(ROOT / "README.zh-CN.md")
+    for told in (_outline, _typed, _pointed_to):
+        assert told(chinese) == told(english)
+
+
+def _outline(page: Document) -> list[str]:
+    """Depth of each heading, and number of columns of each row of a table."""
+    return re.findall(r"^#+(?= )", page.prose, re.MULTILINE) + [
+        str(row.count("|")) for row in re.findall(r"^\|.*\|$", page.prose, re.MULTILINE)
+    ]
+
+
+def _typed(page: Document) -> list[list[str]]:
+    """Lines of each block without their comments; pictures have words of their own."""
+    return [
+        [line.split(" # ")[0].rstrip() for line in block.lines]
+        for block in page.blocks
+        if not any("─►" in line for line in block.lines)
+    ]
+
+
+def _pointed_to(page: Document) -> list[str]:
+    return [link for link in page.links if not link.startswith("README")]
+
+
 # Python
 
 

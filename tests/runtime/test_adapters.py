@@ -148,6 +148,17 @@ def test_denied_expired_replaced_and_damaged_candidates_are_not_entered(engine, 
     assert not engine.placed
 
 
+def test_an_answer_does_not_outlive_its_candidate(offers, clock):
+    """Allowed while it was fresh, and wanted only after it had expired."""
+    offers.offer(candidate())
+    assert offers.look(candidate().symbol, 1).allow
+    clock.now_ns = candidate().expiry_ns
+    assert offers.look(candidate().symbol, 1).allow
+    clock.now_ns += 1
+    assert offers.take(candidate().symbol, 1) is None
+    assert offers.look(candidate().symbol, 1) is None
+
+
 @pytest.mark.parametrize("name", ["max_stake", "min_stake", "leverage"])
 def test_a_limit_that_is_no_number_is_no_stake(offers, name):
     strategy = Mine()

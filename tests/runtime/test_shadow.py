@@ -101,6 +101,15 @@ def test_one_trade_to_the_nanosecond_and_the_cent():
     assert got["net_bps"] == pytest.approx((101.2 / 100.1 - 1) * 1e4 - 5 - 5 * 101.2 / 100.1, abs=1e-6)
 
 
+def test_an_order_leaves_when_the_decision_is_computed():
+    slow = replace(ONE, compute_ms=7)
+    (got,) = run(rally(), (1000, 1), order=slow)
+    assert got["t_fill_ns"] == 1027 * MS
+    queue = Script().quote(100, 100.0, 100.2, 50.0, 50.0)
+    (got,) = run(queue, (1000, 1, Entry.MAKER, 100.0), order=slow)
+    assert (got["status"], got["t_end_ns"]) == (UNFILLED, 6027 * MS)
+
+
 def test_short_stop_and_timeout():
     script = Script().quote(100, 100.0, 100.1).quote(4000, 100.9, 101.2)
     stop, timeout = run(script, (1000, -1), (5000, -1), one_at_a_time=False)

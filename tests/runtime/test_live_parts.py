@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from runtime.live.venues import ENDPOINTS, routes_of, snapshot_url, streams_of
 
 from ..feature_repo.binance_messages import record, trade, usdm
 from .gate_builders import TS, market_row, window
+from .live_run import following, release
 
 
 def until(true, timeout_s=20.0):
@@ -281,6 +283,22 @@ def test_a_cut_connection_is_opened_again_and_the_book_is_lost_in_between(tmp_pa
     assert got.count(FEED_LOST) == 1
     assert got.index(FEED_LOST) == 20
     assert len(got) == len(MESSAGES) + 1
+
+
+def test_a_process_that_starts_says_first_that_it_does_not_know_the_book(tmp_path):
+    """What was recorded before may end with a book that looks valid. A replay is nothing but what was recorded."""
+    bundle = release(tmp_path, "binance_usdm", "ETHUSDT")
+    for replay in (False, True):
+        recordings = tmp_path / f"{replay}"
+        record(tmp_path / "r.txt", MESSAGES)
+        with (
+            serving(tmp_path / "r.txt", speed=0, stamps=replay, snapshot_wait_s=0) as server,
+            following(server, bundle, tmp_path, replay=replay, recordings=recordings) as run,
+        ):
+            assert until(lambda run=run: run.progress()[0] > len(MESSAGES) / 2)
+        (file,) = recordings.glob("*.gz")
+        first, *_ = (line.partition(b" ")[2] for line in gzip.decompress(file.read_bytes()).splitlines())
+        assert (first == FEED_LOST) is not replay
 
 
 class Silent(Faults):

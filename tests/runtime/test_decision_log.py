@@ -131,6 +131,18 @@ def test_what_lay_outside_is_told_and_not_replayed(releases, held, stop):
     assert d.reason is {"kill": Reason.KILL_SWITCH, "store": Reason.STORE_ERROR}[stop]
 
 
+@pytest.mark.parametrize(
+    "other", [{"p": 0.9}, {"size": 2_304.0}, {"p_breakeven": math.nan}, {"allow": False}, {"reason": Reason.EV}]
+)
+def test_an_answer_that_is_not_made_again_is_told(releases, held, other):
+    with logged(releases, held) as gate:
+        assert gate.allow(candidate(), TS).allow
+    row = find_decision(releases / "log", "last")
+    assert explain(row, releases).same is True
+    assert explain(replace(row, decision=replace(row.decision, **other)), releases).same is False
+    assert explain(replace(row, now_ns=TS - 1), releases).same is False
+
+
 def test_another_model_under_the_old_name_is_not_asked(releases, held):
     with logged(releases, held) as gate:
         gate.allow(candidate(), TS)

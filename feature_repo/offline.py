@@ -6,6 +6,7 @@ One file a view, symbol and UTC day, see :mod:`feature_repo.partitions`. Days ar
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from copy import copy
@@ -104,7 +105,7 @@ def write_store(
             "Make it with runtime.context.context_row",
         )
     if len(set(candidate_ids)) != len(candidate_ids):
-        twice = next(c for c in candidate_ids if candidate_ids.count(c) > 1)
+        twice = next(c for c, n in Counter(candidate_ids).items() if n > 1)
         raise InputError(f"candidate {twice} more than once", "one context a key", "Drop the repetition")
     if strange := next((c for c in candidate_ids if not c.startswith(f"{table.symbol}:")), None):
         raise InputError(

@@ -99,7 +99,6 @@ class BinanceParser:
     depth : what became of diffs and snapshots: depth_before_snapshot, depth_after_gap (held without a valid book),
         depth_replayed (held, then applied after a snapshot), depth_stale, snapshots, snapshots_redundant
     trade_ids_missing : ids between the first and the last trade that were not received
-    exch_ns : exchange time of the latest message, None if it had none; what a ClockOffset is fed with
     """
 
     def __init__(self) -> None:
@@ -109,7 +108,6 @@ class BinanceParser:
         self.skipped: Counter[str] = Counter()
         self.bad_rows: Counter[str] = Counter()
         self.trade_ids_missing = 0
-        self.exch_ns: int | None = None
         self._rows = EventRows()
         self._book = BinanceBook(self._rows)
         self.depth = self._book.depth
@@ -167,7 +165,6 @@ class BinanceParser:
 
     def parse(self, local_ts_ns: int, payload: bytes) -> str | None:
         """As ``feed``, but the rows wait for ``take``; returns the reason if the message is bad."""
-        self.exch_ns = None
         try:
             self._dispatch(local_ts_ns, payload)
         except BadRow as bad:
@@ -320,14 +317,11 @@ class BinanceParser:
             raise BadRow(f"{kind}: field {name!r} is more than a day from local_ts")
         return exch_ns
 
-    def _note_time(self, exch_ns: int) -> None:
-        self.exch_ns = self._last_exch_ns = exch_ns
-
     def _time_or_previous(self, data: dict[str, Any], local_ns: int, kind: str) -> int:
         """Exchange time of a message that need not have one; notes it if it has."""
         if "T" in data:
             exch_ns = self._time(data["T"], local_ns, kind, "T")
-            self._note_time(exch_ns)
+            self._last_exch_ns = exch_ns
             return exch_ns
         exch_ns = self._last_exch_ns
         if exch_ns is None:
@@ -346,7 +340,7 @@ class BinanceParser:
         self._identify(data["s"], futures, sure=True)
         if self._book.diff(diff, local_ns) is Verdict.DUPLICATE:
             raise BadRow("depthUpdate: duplicate id")
-        self._note_time(exch_ns)
+        self._last_exch_ns = exch_ns
 
     def _same_market(self, futures: bool, kind: str) -> None:
         if self._sure and futures != (self.venue != "binance_spot"):
@@ -409,7 +403,7 @@ class BinanceParser:
             raise BadRow(f"{kind}: field 'm' is neither true nor false")
         # Of the three venues only spot has the field M.
         self._identify(data["s"], "M" not in data, sure=False)
-        self._note_time(exch_ns)
+        self._last_exch_ns = exch_ns
         self._note_trade(kind, trade_id)
         self._rows.one(TRADE | (SELL if seller else BUY), exch_ns, local_ns, px, qty)
 
@@ -440,7 +434,7 @@ class BinanceParser:
         if side is None:
             raise BadRow("forceOrder: field 'S' is neither SELL nor BUY")
         self._identify(order["s"], True, sure=True)
-        self._note_time(exch_ns)
+        self._last_exch_ns = exch_ns
         self._rows.one(LIQUIDATION | side, exch_ns, local_ns, px, qty)
 
     def _on_mark_price(self, data: dict[str, Any], local_ns: int) -> None:
@@ -452,6 +446,6 @@ class BinanceParser:
         if not isfinite(rate) or type(settlement) is not int or not 0 <= settlement < _SETTLEMENT_END_MS:
             raise BadRow("markPriceUpdate: field 'r' is no number or 'T' no time")
         self._identify(data["s"], True, sure=True)
-        self._note_time(exch_ns)
+        self._last_exch_ns = exch_ns
         self._rows.one(FUNDING, exch_ns, local_ns, px, 0.0)
         self._rows.extra(settlement * MS_NS, rate)

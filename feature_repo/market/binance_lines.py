@@ -59,8 +59,7 @@ class BinanceLines:
     """Lines of one contract, in the order received, to EVENT_DTYPE rows.
 
     Plain lines are read by a compiled kernel, all others by the parser; which of the two reads a line makes no
-    difference to rows, counters or reasons. After each ``feed`` the parser's state and counters are up to date, except
-    for its ``exch_ns``.
+    difference to rows, counters or reasons. After each ``feed`` the parser's state and counters are up to date.
 
     Parameters
     ----------

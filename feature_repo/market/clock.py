@@ -12,43 +12,30 @@ __all__ = ["ClockOffset"]
 class ClockOffset:
     """Constant added to every local_ts of a recording, so that the least delay of its first 60 s is the base latency.
 
-    Causal, and the same live and from disk: ``update`` with each message that carries an exchange time until
+    Causal, and the same live and from disk: ``update`` with the messages that carry an exchange time until
     ``settled``; from then on ``offset_ns`` no longer moves. A recording shorter than 60 s uses what it has.
     """
 
-    __slots__ = ("_first_ns", "min_delay_ns", "samples", "settled", "span_ns")
+    __slots__ = ("_first_ns", "min_delay_ns", "samples", "settled")
 
-    def __init__(self, span_ns: int = CLOCK_SPAN_NS) -> None:
-        self.span_ns = span_ns
+    def __init__(self) -> None:
         self.min_delay_ns: int | None = None
         self.samples = 0
         self.settled = False
         self._first_ns: int | None = None
 
-    def update(self, local_ns: int, exch_ns: int) -> bool:
-        """Take one message's uncorrected times.
+    def update(self, local_ns: np.ndarray, exch_ns: np.ndarray) -> bool:
+        """Take the uncorrected times of messages, int64 [n], local times in order.
 
         Returns
         -------
         Whether the constant is settled; the message that settles it no longer counts.
         """
-        if self._first_ns is None:
-            self._first_ns = local_ns
-        if self.settled or local_ns - self._first_ns >= self.span_ns:
-            self.settled = True
-            return True
-        delay = local_ns - exch_ns
-        self.min_delay_ns = delay if self.min_delay_ns is None else min(self.min_delay_ns, delay)
-        self.samples += 1
-        return False
-
-    def update_many(self, local_ns: np.ndarray, exch_ns: np.ndarray) -> bool:
-        """``update`` with each pair of int64 [n] in turn, local times in order."""
         if len(local_ns) == 0 or self.settled:
             return self.settled
         if self._first_ns is None:
             self._first_ns = int(local_ns[0])
-        n = int(np.searchsorted(local_ns, self._first_ns + self.span_ns, side="left"))
+        n = int(np.searchsorted(local_ns, self._first_ns + CLOCK_SPAN_NS, side="left"))
         if n:
             delay = int((local_ns[:n] - exch_ns[:n]).min())
             self.min_delay_ns = delay if self.min_delay_ns is None else min(self.min_delay_ns, delay)

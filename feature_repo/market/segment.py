@@ -79,7 +79,7 @@ class Segment:
                 self._first_exch_ns = int(exch[0])
         if self._first_exch_ns is None:
             return self._seen >= _UNTIMED_ROWS
-        return self.clock.update_many(local, exch) if len(at) else self.clock.settled
+        return self.clock.update(local, exch) if len(at) else self.clock.settled
 
     def _correct(self, chunk: np.ndarray) -> np.ndarray:
         local, exch = chunk["local_ts"], chunk["exch_ts"]

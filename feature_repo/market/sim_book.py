@@ -236,7 +236,7 @@ def even_out(cfg, st, out, n, px, qty):
 
 
 @_jit
-def flicker(rng, st, out, n, px, qty, side, lots):
+def flicker(st, out, n, px, qty, side, lots):
     """A fleeting order joins the best queue (``lots`` > 0), or one of those there is pulled."""
     if lots > 0:
         st.fleet[side] += lots
@@ -249,7 +249,7 @@ def flicker(rng, st, out, n, px, qty, side, lots):
 
 
 @_jit
-def repair(rng, st, out, n, px, qty, count):
+def repair(rng, st, out, n, px, qty):
     """A spread of more than a tick closes: all of one best queue, of either side, moves up to the other."""
     side = 1 if rng.random() < 0.5 else 0
     n = put_row(out, n, st, EV_DEPTH[side], px[side, 0], 0)

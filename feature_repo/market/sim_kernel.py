@@ -114,7 +114,7 @@ def _end_episode(st, log, mid2):
 
 
 @_jit
-def _follow(cfg, st, mid2):
+def _follow(st, mid2):
     """Extremes of the mid by minute."""
     minute = st.t // MINUTE
     if minute != st.minute:
@@ -219,7 +219,7 @@ def _defend(rng, cfg, st, out, n, px, qty, count):
     d = -1 if px[0, 0] + px[1, 0] >= max(st.high, st.high_before) else 1
     lots = _lots(rng, cfg.defence_eth, 0.5)
     n = market(rng, cfg, st, out, n, px, qty, count, d, lots, d * lots)
-    return flicker(rng, st, out, n, px, qty, 0 if d > 0 else 1, _lots(rng, 3.0 * cfg.defence_eth, 0.5))
+    return flicker(st, out, n, px, qty, 0 if d > 0 else 1, _lots(rng, 3.0 * cfg.defence_eth, 0.5))
 
 
 @_jit
@@ -233,17 +233,17 @@ def _happen(rng, cfg, st, out, n, px, qty, count, kind):
     if kind == PLACE:
         side = 1 if rng.random() < 0.5 else 0
         lots = _lots(rng, cfg.fleeting_queues * st.queue / LOTS, cfg.fleeting_spread)
-        return flicker(rng, st, out, n, px, qty, side, lots)
+        return flicker(st, out, n, px, qty, side, lots)
     if kind == WITHDRAW:
         side = 1 if rng.random() * (st.fleets[0] + st.fleets[1]) < st.fleets[1] else 0
-        return flicker(rng, st, out, n, px, qty, side, 0)
+        return flicker(st, out, n, px, qty, side, 0)
     if kind == EVEN:
         return even_out(cfg, st, out, n, px, qty)
     if kind == REFRESH:
         levels = int(cfg.levels + rng.random())
         return refresh(rng, cfg, st, out, n, px, qty, count, levels)
     if kind == REPAIR:
-        return repair(rng, st, out, n, px, qty, count)
+        return repair(rng, st, out, n, px, qty)
     if kind == BURST:
         d = 1 if rng.random() < 0.5 else -1
         forced = 1 if rng.random() < cfg.forced_bursts else 0
@@ -310,7 +310,7 @@ def run(weather, rng, cfg, st, hours, px, qty, count, log, out, t_end):
             _by_the_second(weather, cfg, st, hours[hour])
             st.value += (px[0, 0] + px[1, 0] - st.value) / cfg.value_s
         mid2 = px[0, 0] + px[1, 0]
-        _follow(cfg, st, mid2)
+        _follow(st, mid2)
         total = _rates(cfg, st, mid2, px[1, 0] - px[0, 0], rate)
         wait = rng.standard_exponential() / total
         dt = min(wait, _LONGEST)

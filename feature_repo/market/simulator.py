@@ -201,7 +201,6 @@ def simulate_tape(
     simulation = Simulation(
         seed=seed, hours=hours, days=days, edge=edge, mechanism=mechanism, rate=rate, start=start, config=config
     )
-    simulation._progress = progress
     # Written in place: pages that stay untouched cost no memory.
     expected = simulation.rate * simulation.hours * 3600
     events: NDArray[np.void] = np.zeros(int(1.3 * expected) + 2 * sim_kernel.MARGIN + 10_000, EVENT_DTYPE)

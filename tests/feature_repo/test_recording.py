@@ -33,8 +33,8 @@ def test_clock_takes_the_smallest_delay_of_the_first_minute_only():
     clock = ClockOffset()
     second = 1_000 * MS
     for at, delay in ((0, -1_500), (10, -1_520), (59, -1_510)):
-        assert not clock.update(at * second, at * second - delay * MS)
-    assert clock.update(60 * second, 60 * second + 9_000 * MS)
+        assert not clock.update(np.array([at * second]), np.array([at * second - delay * MS]))
+    assert clock.update(np.array([60 * second]), np.array([60 * second + 9_000 * MS]))
     assert clock.offset_ns == 1_520 * MS + BASE_LATENCY_NS
     assert ClockOffset().offset_ns == 0
 

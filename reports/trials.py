@@ -24,10 +24,12 @@ def _lines(path: Path) -> list[dict]:
         try:
             row = json.loads(text)
             rows.append({"run_id": str(row["run_id"]), "symbol": str(row["symbol"]), "trials": int(row["trials"])})
+            if rows[-1]["trials"] < 0:
+                raise ValueError("fewer trials than none")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}, line {number} is no trial ({type(error).__name__})",
-                'a JSON object with "run_id", "symbol" and "trials"',
+                'a JSON object with "run_id", "symbol" and "trials", a count',
                 "Mend or remove that line; without the count of trials no result can be judged",
             ) from error
     return rows
@@ -55,9 +57,12 @@ def record_trials(releases: Path, run_id: str, symbol: str, trials: int) -> int:
     path = Path(releases) / TRIALS_NAME
     if not any(r["run_id"] == run_id for r in _lines(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"run_id": run_id, "symbol": symbol, "trials": int(trials)}) + "\n"
-        with path.open("a") as handle:  # one write: two runs side by side cannot mix their lines
-            handle.write(line)
+        line = json.dumps({"run_id": run_id, "symbol": symbol, "trials": int(trials)}).encode() + b"\n"
+        with path.open("a+b") as handle:  # one write: two runs side by side cannot mix their lines
+            # A file that was mended by hand may lack its last line's end: two trials on one line would be none.
+            begun = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, begun - 1))
+            handle.write(line if handle.read(1) in (b"", b"\n") else b"\n" + line)
             handle.flush()
             os.fsync(handle.fileno())
     return count_trials(releases, symbol)

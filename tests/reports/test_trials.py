@@ -23,6 +23,19 @@ def test_the_same_run_counts_once(tmp_path):
     assert (tmp_path / TRIALS_NAME).read_bytes() == before
 
 
+def test_a_last_line_without_its_end_keeps_its_trials(tmp_path):
+    path = tmp_path / TRIALS_NAME
+    path.write_text('{"run_id": "a", "symbol": "ETHUSDT", "trials": 3}')
+    assert record_trials(tmp_path, "b", "ETHUSDT", 5) == 8
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_no_line_takes_trials_away(tmp_path):
+    (tmp_path / TRIALS_NAME).write_text('{"run_id": "a", "symbol": "ETHUSDT", "trials": -40}\n')
+    with pytest.raises(InputError, match="line 1"):
+        count_trials(tmp_path, "ETHUSDT")
+
+
 def test_a_damaged_line_is_named_and_nothing_is_written(tmp_path):
     path = tmp_path / TRIALS_NAME
     path.write_text('{"run_id": "a", "symbol": "ETHUSDT", "trials": 1}\nnonsense\n')

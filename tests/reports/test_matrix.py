@@ -79,6 +79,19 @@ def test_sections(full):
     assert m["selection"]["trials"] == m["run"]["trials"]
 
 
+def test_strategies_of_earlier_runs_are_trials_too():
+    """Four strategies here; the more were tried before, the less the best of them shows."""
+    arms, *_ = rich_world(400, profiles="B", tiers=(REGULAR,))
+    found = []
+    for earlier in (0, 500):
+        metrics = build_report(arms, run_facts(), n_trials=earlier, draws=20).metrics
+        (dsr,) = (k for k in metrics["kpis"][-1]["rows"] if k["key"] == "dsr")
+        assert metrics["run"]["trials"] == metrics["selection"]["trials"] == max(earlier, 4)
+        assert dsr["note"] == f"{max(earlier, 4)} trials counted"
+        found.append(dsr["value"])
+    assert found[1] < found[0]
+
+
 def test_the_pbo_of_an_arm_is_that_of_its_fee_tier(full):
     rows = {r["fee_tier"]: r for r in full.metrics["selection"]["pbo"]}
     assert list(rows) == ["regular", "vip9"]

@@ -109,13 +109,15 @@ def labels_from_parquet(path: Path) -> LabelFile:
     except (pa.ArrowException, OSError) as e:
         raise InputError(f"{path} cannot be read as Parquet ({e})", _ACCEPTS, "Make the labels again") from e
     missing = [n for n in _LABEL_COLUMNS if n not in table.column_names]
-    facts = (table.schema.metadata or {}).get(_KEY)
-    if missing or facts is None:
-        lacks = f"the columns {', '.join(missing)}" if missing else "its metadata"
-        raise InputError(f"{path} lacks {lacks}", _ACCEPTS, "Make the labels again")
+    if missing:
+        raise InputError(f"{path} lacks the columns {', '.join(missing)}", _ACCEPTS, "Make the labels again")
+    try:
+        meta = json.loads((table.schema.metadata or {})[_KEY])
+        facts = (meta["symbol"], meta["venue"], meta["simulated"], FeeTier(**meta["fee"]))
+    except (KeyError, ValueError, TypeError) as e:
+        raise InputError(f"{path} lacks its metadata", _ACCEPTS, "Make the labels again") from e
     candidates = candidates_from_table(table, name=str(path))
     labels = np.zeros(table.num_rows, LABEL_DTYPE)
     for name in LABEL_DTYPE.names:
         labels[name] = table.column(name).to_numpy()
-    meta = json.loads(facts)
-    return LabelFile(labels, candidates, meta["symbol"], meta["venue"], meta["simulated"], FeeTier(**meta["fee"]))
+    return LabelFile(labels, candidates, *facts)

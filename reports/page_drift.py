@@ -65,7 +65,7 @@ def _latest(root: Path) -> tuple[list[_Day], int]:
 def _folders(root: Path) -> list[Path]:
     try:
         return [p for p in root.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith((".", "_"))]
-    except OSError:
+    except OSError:  # not there, or not to be read: the section says that no report lies here
         return []
 
 

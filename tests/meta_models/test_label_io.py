@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.errors import InputError
+from meta_models import label_io
 from meta_models.label_io import labels_from_parquet, labels_to_parquet
 from meta_models.labels import label_candidates
 from tests.meta_models.test_labels import FEE, drifting
@@ -37,3 +39,16 @@ def test_parquet_refusals(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="cannot be read"):
         labels_from_parquet(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("metadata", [None, {}, b"{half", b"[]", b'{"symbol": "ETHUSDT"}', b'{"fee": {"tier": 1}}'])
+def test_a_file_of_unknown_origin_is_refused(tmp_path, metadata):
+    q, t, cs = drifting()
+    path = tmp_path / "labels.parquet"
+    labels_to_parquet(
+        label_candidates(q, t, cs, FEE), cs, path, symbol="ETHUSDT", venue="binance_usdm", simulated=False, fee=FEE
+    )
+    told = {label_io._KEY: metadata} if isinstance(metadata, bytes) else metadata
+    pq.write_table(pq.read_table(path).replace_schema_metadata(told), path)
+    with pytest.raises(InputError, match="lacks its metadata"):
+        labels_from_parquet(path)

@@ -23,6 +23,7 @@ HOURS ?=
 FOLDS ?=
 MAX_CANDIDATES ?=
 TRAIN_MINUTES ?=
+TAU ?=
 EDGE ?=
 MODEL ?=
 TAU ?=
@@ -49,6 +50,9 @@ PORT ?=
 DAYS ?=
 REHEARSAL ?=
 
+# Whether a switch is on: 0 and nothing are not.
+on = $(filter-out 0,$(1))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup shadow demo honesty fetch live nightly bench test test-fast test-long lint format prefect services services-stop clean
 
@@ -72,7 +76,7 @@ shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your 
 	  $(if $(TAPE),--tape "$(TAPE)") $(if $(CANDIDATES),--candidates "$(CANDIDATES)") \
 	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(ORDER_LATENCY),--order-latency $(ORDER_LATENCY)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(HOURS),--hours $(HOURS)) $(if $(FOLDS),--folds $(FOLDS)) \
-	  $(if $(MODEL),--model $(MODEL)) $(if $(DRAW),--draw $(DRAW)) $(if $(ROLLING),--rolling) $(if $(TAU),--tau $(TAU)) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(DRAW),--draw $(DRAW)) $(if $(call on,$(ROLLING)),--rolling) $(if $(TAU),--tau $(TAU)) \
 	  $(if $(EDGE),--edge $(EDGE)) $(if $(MECHANISM),--mechanism $(MECHANISM)) $(if $(RATE),--rate $(RATE)) \
 	  $(if $(SYMBOL),--symbol "$(SYMBOL)") $(if $(VENUE),--venue $(VENUE)) $(if $(SOURCE),--source $(SOURCE)) \
 	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(TRAIN_MINUTES),--train-minutes $(TRAIN_MINUTES))
@@ -80,17 +84,17 @@ shadow: setup  ## experiment matrix A/B/C x (no model, model); TAPE=<path> your 
 demo: shadow  ## the same as shadow: the default tape is simulated and says so
 
 honesty: setup  ## how often runs claim rightly, 20 + 20 simulated seeds; goes on where it was ended [SEEDS= SHORT=1 WORKERS=]
-	@$(BIN)/ofi-meta honesty --out "$(OUT)" $(if $(SHORT),--short,--docs docs/honesty.md) \
+	@$(BIN)/ofi-meta honesty --out "$(OUT)" $(if $(call on,$(SHORT)),--short,--docs docs/honesty.md) \
 	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS))
 
 fetch: setup  ## free Tardis days (the first of a month): SYMBOL=ETHUSDT DATE=2024-08-01 [VENUE= TYPES= DIR= FORCE=1]
 	@$(BIN)/ofi-meta tape fetch "$(or $(SYMBOL),ETHUSDT)" "$(DATE)" \
-	  $(if $(DIR),--dir "$(DIR)") $(if $(VENUE),--venue $(VENUE)) $(if $(TYPES),--types "$(TYPES)") $(if $(FORCE),--force)
+	  $(if $(DIR),--dir "$(DIR)") $(if $(VENUE),--venue $(VENUE)) $(if $(TYPES),--types "$(TYPES)") $(if $(call on,$(FORCE)),--force)
 
 live: setup  ## a live shadow: what the gate would allow on a real feed, no order placed; SYMBOL=ETHUSDT [VENUE= BUNDLE= PROFILE= FEE_TIER= IN_PROCESS=1 PORT=], REPLAY=<recording> [SPEED=] plays one instead
 	@$(BIN)/ofi-meta live "$(or $(SYMBOL),ETHUSDT)" \
 	  $(if $(VENUE),--venue $(VENUE)) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(PROFILE),--profile $(PROFILE)) \
-	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(IN_PROCESS),--in-process) $(if $(PORT),--port $(PORT)) \
+	  $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) $(if $(call on,$(IN_PROCESS)),--in-process) $(if $(PORT),--port $(PORT)) \
 	  $(if $(REPLAY),--replay "$(REPLAY)") $(if $(SPEED),--speed $(SPEED)) $(if $(DIR),--dir "$(DIR)")
 
 bench: setup  ## measure speed and size side by side; writes reports/bench.json and docs/benchmarks.md
@@ -122,7 +126,7 @@ nightly: setup  ## one night in this terminal: ingest, features, retrain, drift,
 	@$(BIN)/ofi-meta nightly $(if $(SOURCE),"$(SOURCE)") --out "$(OUT)" $(if $(DAYS),--days $(DAYS)) \
 	  $(if $(MODEL),--model $(MODEL)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(FEE_TIER),--fee-tier $(FEE_TIER)) \
 	  $(if $(MAX_CANDIDATES),--max-candidates $(MAX_CANDIDATES)) $(if $(EDGE),--edge $(EDGE)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(REHEARSAL),--rehearsal)
+	  $(if $(SEED),--seed $(SEED)) $(if $(call on,$(REHEARSAL)),--rehearsal)
 
 prefect: setup  ## Prefect server with its UI: ingest and features hourly, the night at 02:00 UTC
 	@$(BIN)/python -m flows.serve

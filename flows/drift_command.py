@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from reports.console import wide_console
 from reports.drift import ALERT, NA, OK, WARN, DriftCheck
@@ -45,7 +46,8 @@ def show(
     loud = [c for c in result.checks if c.status in (WARN, ALERT)]
     if loud:
         console.print(_flagged(loud))
-    console.print(f"[{_STYLE[result.status]}]{result.status}[/] {result.path / 'index.html'}", highlight=False)
+    page = str(result.path / "index.html")
+    console.print(Text.assemble((result.status, _STYLE[result.status]), f" {page}"), soft_wrap=True)
     if result.status == ALERT:
         console.print("The day does not look like what the release was made from: find out why, and retrain.")
     return EXIT_ALERT if result.status == ALERT else 0

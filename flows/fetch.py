@@ -58,7 +58,7 @@ def run(
     where = done[0].path.parent
     if any(file.empty and file.data_type == "incremental_book_L2" for file in done):
         console.print("[yellow]Tardis has no book of that day.[/]")
-    console.print(f"Import it: ofi-meta tape import {where}", highlight=False, soft_wrap=True)
+    console.out(f"Import it: ofi-meta tape import {where}", highlight=False)
     return where
 
 

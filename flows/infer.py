@@ -108,7 +108,7 @@ def _infer(
     _show(answers, profile, simulated=tape.simulated, limit=limit)
     if log is not None and answers:
         shown = next((c for c, d in answers if d.allow), answers[-1][0])
-        wide_console().print(f"Logged: ofi-meta explain {decision_id(shown, profile)} --log {log}", highlight=False)
+        wide_console().out(f"Logged: ofi-meta explain {decision_id(shown, profile)} --log {log}", highlight=False)
     if share := share_in_training(manifest, *tape.span_ns):  # what the gate says there is no forecast
         wide_console().print(
             f"[yellow]In sample: {share:.0%} of this tape's span lies in the bundle's training span.[/]"

@@ -155,7 +155,7 @@ def _follow(asked: LiveRequest, plan: LivePlan, log: Path, until_done: ExitStack
         screen.console.print(line, highlight=False, soft_wrap=True)
     screen.console.print(plain_line(view, view.health()), highlight=False, soft_wrap=True)
     if view.decisions:
-        screen.console.print(f"Logged: ofi-meta explain last --log {log}", highlight=False, soft_wrap=True)
+        screen.console.out(f"Logged: ofi-meta explain last --log {log}", highlight=False)
     if isinstance(shadow.error, InputError):
         raise shadow.error
     if shadow.error is not None:

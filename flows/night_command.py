@@ -68,5 +68,5 @@ def run(
             raise refused(error) from None
     # Outside: the flow ends the status that was shown until its server was up.
     ended = nightly_flow(told, return_state=True)
-    wide_console().print(f"Page: {out / 'index.html'}", highlight=False)
+    wide_console().out(f"Page: {out / 'index.html'}", highlight=False)
     return 0 if ended.is_completed() else 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from feature_repo.errors import InputError
 from reports.console import wide_console
@@ -36,7 +37,7 @@ def show(releases: Path) -> None:
         raise InputError(f"no bundle under {releases}", "at least one", "Make one with `ofi-meta shadow`")
     serving = served_tag(releases)
     rolled_back = _rolled_back_tag(releases, serving)
-    table = Table(title=str(releases))
+    table = Table(title=Text(str(releases), style="table.title"))
     for name in ("", "tag", "fee tier", "data", "stage", "multipliers", "back to", "state"):
         # Tags are there to be copied: folded where there is no room, never cut.
         table.add_column(name, overflow="fold", min_width=_TAG_WIDTH if name == "tag" else None)
@@ -44,7 +45,7 @@ def show(releases: Path) -> None:
         try:
             bundle = load_bundle(releases / tag)
         except InputError as error:
-            table.add_row("→" if tag == serving else "", tag, *[""] * 5, f"refused: {error.got}")
+            table.add_row("→" if tag == serving else "", tag, *[""] * 5, Text(f"refused: {error.got}"))
             continue
         m = bundle.manifest
         stage = stage_of(m.rollout) + (", rolled back" if tag == rolled_back else "")
@@ -63,7 +64,7 @@ def show(releases: Path) -> None:
     console.print(table)
     for line in _told(releases, serving):
         plain = "".join(c if c.isprintable() else " " for c in line)  # a history may hold anything
-        console.print(plain, highlight=False, markup=False, soft_wrap=True)
+        console.out(plain, highlight=False)
 
 
 def _short(previous: str | None, base: str) -> str:
@@ -148,8 +149,8 @@ def rollback(releases: Path, *, why: str) -> None:
 def _tell(releases: Path, now: ReleaseState) -> None:
     said = Console()
     note = " (made from SIMULATED data)" if now.simulated else ""
-    said.print(f"{releases / 'current'} -> {now.tag}{note}", highlight=False, soft_wrap=True)
+    said.out(f"{releases / 'current'} -> {now.tag}{note}", highlight=False)
     most = max(now.multipliers.values(), default=0.0)
     means = f"up to {most:g} of the full size, by bucket" if most > 0 else "no order is allowed"
     stopped = f"; {releases / KILL_NAME} is there, and everything is denied" if now.stopped else ""
-    said.print(f"stage {now.stage}: {means}{stopped}", highlight=False, soft_wrap=True)
+    said.out(f"stage {now.stage}: {means}{stopped}", highlight=False)

@@ -61,11 +61,11 @@ def shadow_flow(parameters: ShadowParameters | None = None) -> str:
     report, bundle = judge_shadow(parameters, _prepare(parameters, stages), stages)
     console = Console()
     print_report(report.metrics, console)
-    console.print(
+    console.out(
         f"Reports in {parameters.out}: index.html (open this one), metrics.json, buckets.csv, pictures", highlight=False
     )
     if bundle is not None:
-        console.print(
+        console.out(
             f"Bundle: {bundle} (a candidate; `ofi-meta release promote {bundle.name}` begins its roll-out)",
             highlight=False,
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import sys
 
 import pytest
 
 from flows.cli import main
+from tests.flows.conftest import ROOT
 
 
 def depth(u: int, local_ns: int, symbol: str = "ETHUSDT") -> str:
@@ -206,3 +208,24 @@ def test_every_command_has_help(command, monkeypatch, capsys):
         main()
     assert left.value.code == 0
     assert "--help" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "switch", "option"),
+    [
+        ("shadow", "ROLLING", "--rolling"),
+        ("honesty", "SHORT", "--short"),
+        ("fetch", "FORCE", "--force"),
+        ("live", "IN_PROCESS", "--in-process"),
+        ("nightly", "REHEARSAL", "--rehearsal"),
+    ],
+)
+def test_a_switch_of_make_is_on_for_1_and_off_for_0(target, switch, option):
+    def recipe(*given: str) -> str:
+        return subprocess.run(
+            ["make", "-n", target, *given], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert option in recipe(f"{switch}=1")
+    for off in ((), (f"{switch}=",), (f"{switch}=0",)):
+        assert option not in recipe(*off)

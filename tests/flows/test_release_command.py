@@ -110,6 +110,15 @@ def test_what_is_wrong_is_listed(releases, capsys):
     assert "1 lines of history.jsonl cannot be read." in text
 
 
+def test_a_folder_with_brackets_is_named_as_it_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "220")
+    there = candidates(tmp_path / "data [old]")
+    assert "data [old]/current -> one.shadow" in said(capsys, release.promote, there, "one", why="")
+    (there / "two" / "model.onnx").unlink()
+    text = said(capsys, release.show, there)
+    assert text.count("data [old]") == 2  # the title, and what is wrong with two
+
+
 def test_text_of_the_history_is_shown_as_text(releases, capsys):
     release.promote(releases, "one", why="[bold red]look[/] \x1b[31mhere")
     assert "Why: [bold red]look[/]  [31mhere" in said(capsys, release.show, releases)

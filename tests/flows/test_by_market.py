@@ -13,9 +13,10 @@ from flows.days import MadeDay
 from flows.fan_out import Outcome
 from flows.market_steps import DayRows, MarketMade
 from flows.markets import Market
+from flows.nightly import NightlyParameters
 from flows.outcomes import end_with
 from flows.prepare import contracts
-from flows.promote import _drift_status
+from flows.promote import PromoteParameters, _drift_status
 from flows.watch import Watched, _alarm, _watched_tag
 from runtime.release_change import change
 from tests.runtime.gate_builders import bundle_folder
@@ -65,6 +66,11 @@ def test_drift_looks_at_what_serves_or_else_at_the_newest_candidate_of_the_contr
         _watched_tag(tmp_path, market(symbol="SOLUSDT"))
     change(tmp_path, "operator_promote", at_ns=1, why="a test", tag="mine")
     assert _watched_tag(tmp_path, market()) == "current"
+
+
+def test_simulated_data_promote_nothing_unless_it_is_asked_for():
+    assert not PromoteParameters().allow_simulated
+    assert not NightlyParameters().allow_simulated
 
 
 def test_several_markets_have_a_folder_each():

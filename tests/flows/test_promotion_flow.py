@@ -152,6 +152,24 @@ def test_a_drawdown_does_so_too(place):
     assert "drawdown of 7.5 %" in got.rolled_back
 
 
+def test_a_few_losses_are_a_negative_day_once_it_is_over(place):
+    serve(place, "small_live")
+    got = decide(place, day=DAY, trades=trades(5, -20.0))
+    assert "negative day, over 5 trades" in got.rolled_back
+
+
+def test_trades_count_in_the_order_in_which_they_ended(place):
+    """-4 %, +9 % and -4 % of the equity: never 6 % below the peak, unless both losses came first."""
+    serve(place, "small_live")
+    first, last, between = (
+        replace(trade, net_bps=bps, full_usd=50_000.0, t_end_ns=DAY_NS + end_h * HOUR_NS)
+        for trade, bps, end_h in zip(trades(3, 0.0), (-4_000.0, -4_000.0, 9_000.0), (1, 3, 2), strict=True)
+    )
+    assert decide(place, day=DAY, trades=[first, last, between]).rolled_back is None
+    early = replace(last, t_end_ns=first.t_end_ns + 1)
+    assert "drawdown of 8.0 %" in decide(place, day=DAY, trades=[first, early, between]).rolled_back
+
+
 def test_the_same_loss_in_a_bucket_that_may_not_trade_is_none(place):
     serve(place, "small_live")
     got = decide(place, day=DAY, trades=trades(40, -20.0, bucket=NOT))

@@ -131,15 +131,24 @@ def _tape_hash(manifest: Mapping) -> str:
     return hashlib.sha256(json.dumps(manifest["days"], sort_keys=True).encode()).hexdigest()
 
 
-def _code() -> str:
-    root = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _code(root: Path = _ROOT) -> str:
+    """The commit of the checkout that this code lies in, else the version."""
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(root), "rev-parse", "--show-toplevel", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return version("ofi-meta")  # an installed wheel has no history
-    return found.stdout.strip()
+    top, commit = found.stdout.splitlines()
+    # A venv within somebody's repository: its commits are not ours.
+    return commit if Path(top).resolve() == root else version("ofi-meta")
 
 
 def _folds(trained: Trained) -> list[dict[str, object]]:

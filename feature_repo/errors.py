@@ -1,8 +1,10 @@
-"""The one exception a command turns into a sentence instead of a traceback."""
+"""The one exception a command turns into a sentence instead of a traceback, and the words of any other."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+import traceback
+
+__all__ = ["InputError", "words_of"]
 
 
 class InputError(ValueError):
@@ -24,3 +26,11 @@ class InputError(ValueError):
     def __init__(self, got: str, accepts: str, do: str) -> None:
         self.got, self.accepts, self.do = got, accepts, do
         super().__init__(f"{got}. Expected {accepts}. {do}.")
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an exception; its type alone where its message raises one more."""
+    try:
+        return "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # whoever tells of a failure must not fail by it
+        return type(error).__name__

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.errors import InputError
+from feature_repo.errors import InputError, words_of
 from feature_repo.fields import CATALOGUE_HASH, CHANNELS, MARKET_DTYPE
 from feature_repo.instruments import FeeTier
 from feature_repo.paths import atomic_path
@@ -187,7 +187,7 @@ class LoggedGate:
                 self.flush()
         except Exception as e:  # the answer stands, whatever becomes of its record
             self.lost += 1
-            self.last_error = str(e)
+            self.last_error = words_of(e)
         return decision
 
     def flush(self) -> None:
@@ -199,7 +199,7 @@ class LoggedGate:
             try:
                 self._path = self._write(self._waiting[:n])
             except Exception as e:  # a disk, or Arrow, may fail in any way it likes: the rows are kept all the same
-                self.last_error = str(e)
+                self.last_error = words_of(e)
                 too_many = n - self._written - _KEPT
                 if too_many > 0:
                     del self._waiting[: self._written + too_many]

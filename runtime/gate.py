@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.constants import MODEL, ORDER
-from feature_repo.errors import InputError
+from feature_repo.errors import InputError, words_of
 from feature_repo.fields import CHANNELS, CTX_NAMES, align
 from feature_repo.instruments import FeeTier, Instrument, instrument
 
@@ -210,10 +209,7 @@ class _Gate:
         return question.with_window(told(x, market_row)) if fits(x, market_row, self._shape) else question
 
     def _note(self, error: Exception) -> None:
-        try:
-            self.last_error = "".join(traceback.format_exception_only(error)).strip()
-        except Exception:  # one that cannot even be told must not become the answer
-            self.last_error = type(error).__name__
+        self.last_error = words_of(error)
 
 
 class GuardsOnly(_Gate):

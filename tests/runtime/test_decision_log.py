@@ -251,3 +251,20 @@ def test_ids():
     assert len(window_hash(x, market)) == 32
     assert window_hash(x, market) != window_hash(x + np.float32(1e-7), market)
     assert not math.isnan(float(x[0, 0]))
+
+
+def test_a_record_that_fails_and_cannot_say_why_leaves_the_answer(releases, held, monkeypatch):
+    class Unspeakable(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+        __notes__ = property(__str__)
+
+    def fails(*_):
+        raise Unspeakable
+
+    with logged(releases, held) as gate:
+        monkeypatch.setattr("runtime.decision_log._row", fails)
+        assert gate.allow(candidate(), TS) is not None
+        assert gate.lost == 1
+        assert "Unspeakable" in gate.last_error

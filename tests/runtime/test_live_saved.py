@@ -30,7 +30,7 @@ def running():
     window, detector = made()
     window.update(rows)
     clock = ClockOffset()
-    clock.update(T0 * MS + 7 * MS, T0 * MS)
+    clock.update(np.array([T0 * MS + 7 * MS]), np.array([T0 * MS]))
     clock.settled = True
     return window, detector, clock, parser
 

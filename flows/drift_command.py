@@ -16,7 +16,7 @@ from reports.drift_file import GROUPS
 from .drift import run_drift
 from .progress import Stages
 
-__all__ = ["EXIT_ALERT", "show"]
+__all__ = ["show"]
 
 EXIT_ALERT = 3
 _STYLE = {OK: "green", WARN: "yellow", ALERT: "bold red", NA: "dim"}

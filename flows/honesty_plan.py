@@ -23,7 +23,6 @@ __all__ = [
     "arguments_of",
     "code_version",
     "key_of",
-    "known_models",
     "plan_runs",
     "sources",
 ]

@@ -37,7 +37,7 @@ from .parameters import ShadowParameters
 from .replays import Replays
 from .training import train
 
-__all__ = ["main", "run_one"]
+__all__ = ["main"]
 
 PROFILE = "B"
 _MINUTES = 24 * 60.0

@@ -20,7 +20,7 @@ from runtime.release_history import read_history
 from runtime.release_state import ReleaseState, served_tag, state
 from runtime.rollout import CAPS, stage_of
 
-__all__ = ["STAGES_BY_HAND", "promote", "rollback", "show"]
+__all__ = ["promote", "rollback", "show"]
 
 STAGES_BY_HAND = ("shadow", "small_live")
 """What a person may promote to; from there on a release's own trades decide."""

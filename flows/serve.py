@@ -16,7 +16,7 @@ from .environment import configure
 
 __all__ = ["main"]
 
-HOST, PORT = "127.0.0.1", int(os.environ.get("PREFECT_PORT", "4200"))
+HOST, PORT = "127.0.0.1", os.environ.get("PREFECT_PORT", "4200")
 
 
 def _healthy(url: str) -> bool:
@@ -29,7 +29,7 @@ def _healthy(url: str) -> bool:
 
 def _start_server(url: str) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(PORT)],
+        [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", PORT],
         env={**os.environ, "PREFECT_API_URL": url},
     )
     deadline = time.monotonic() + 90
@@ -46,6 +46,10 @@ def _start_server(url: str) -> subprocess.Popen[bytes]:
 
 def main() -> None:
     """Start the server, register the deployments, run what schedules or the UI ask for, until interrupted."""
+    if not PORT.isdecimal() or not 0 < int(PORT) < 65_536:
+        sys.exit(
+            f"error: PREFECT_PORT = {PORT!r}. Expected a port, 1 to 65535. Give one: PREFECT_PORT=4300 make prefect."
+        )
     configure()
     url = f"http://{HOST}:{PORT}/api"
     server = None if _healthy(url) else _start_server(url)

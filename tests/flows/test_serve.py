@@ -77,3 +77,16 @@ def test_every_deployment_is_served_with_its_schedule_and_its_form(tmp_path, dat
         server.wait(timeout=60)
     assert deployments(port) == [], "the server outlived the process that started it"
     assert any((tmp_path / "data").rglob("prefect.db")) != bool(database)
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "70000", ""])
+def test_a_port_that_is_none_is_refused_with_a_sentence(port):
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.serve"],
+        cwd=ROOT, env={**os.environ, "PREFECT_PORT": port}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"error: PREFECT_PORT = {port!r}. Expected a port, 1 to 65535. Give one: PREFECT_PORT=4300 make prefect.\n"
+    )

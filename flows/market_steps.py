@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from feature_repo.constants import MODEL
 from feature_repo.market.tape import open_tape
 from feature_repo.partitions import day_name, day_of
 from feature_repo.paths import data_root
+from feature_repo.replaced import locked
 from feature_repo.store import feast_root
 from feature_repo.table import FeatureTable
 from meta_models.label_io import labels_from_parquet
@@ -22,7 +24,7 @@ from .days import MadeDay, join_days, stored_key, tape_key
 from .made import unless_made
 from .progress import parts
 
-__all__ = ["DayRows", "MarketMade", "make_market"]
+__all__ = ["DayRows", "MarketMade", "make_market", "one_at_a_time"]
 
 Advance = Callable[[float], None]
 _VIEWS = ("window_sequence", "candidate_context")
@@ -75,6 +77,18 @@ class MarketMade:
     def candidates(self) -> int:
         """Labelled ones, of all days."""
         return sum(d.candidates for d in self.days)
+
+
+@contextmanager
+def one_at_a_time(venue: str, symbol: str) -> Iterator[None]:
+    """Hold a market: whoever makes its features or reads them waits for whoever does so already.
+
+    Else the hourly features would be joined anew under a training of the night.
+    """
+    folder = data_root() / "busy"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / f"{venue}-{symbol}.lock"):
+        yield
 
 
 def make_market(

@@ -21,7 +21,7 @@ from .artifacts import outcome_table, rows_table
 from .cached import HEAVY, not_hopeless
 from .days import MadeDay, contract_of_market, made_days
 from .fan_out import Outcome, fan_out, sentence_of
-from .market_steps import MarketMade, make_market
+from .market_steps import MarketMade, make_market, one_at_a_time
 from .markets import DayParameters
 from .outcomes import end_with
 from .runner import runner
@@ -43,7 +43,9 @@ class FeatureParameters(DayParameters):
 @task(name="features and labels", retries=1, retry_delay_seconds=10, retry_condition_fn=not_hopeless, tags=[HEAVY])
 def prepare(market: tuple[Contract, list[MadeDay]], settings: dict[str, Any]) -> MarketMade:
     """One market; nothing is made again from the same days and settings."""
-    return make_market(market[1], **settings)
+    (venue, symbol), days = market
+    with one_at_a_time(venue, symbol):
+        return make_market(days, **settings)
 
 
 def contracts(parameters: DayParameters) -> tuple[dict[Contract, list[MadeDay]], list[Outcome[str, Any]]]:

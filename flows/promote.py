@@ -26,7 +26,7 @@ from .by_market import MarketParameters, each_market, judged_day, newest_candida
 from .cached import HEAVY, not_hopeless
 from .day_trades import DayTrade, day_trades
 from .days import made_days
-from .market_steps import MarketMade
+from .market_steps import MarketMade, one_at_a_time
 from .outcomes import end_with
 from .promotion import decide_releases
 from .runner import runner
@@ -74,7 +74,8 @@ def promote(made: MarketMade, parameters: PromoteParameters) -> Moved:
     """
     releases, out = (parameters.place(folder, made) for folder in (parameters.releases, parameters.out))
     day = judged_day(made, parameters.day)
-    trades, why = _trades(made, releases, day)
+    with one_at_a_time(made.venue, made.symbol):
+        trades, why = _trades(made, releases, day)
     decided = decide_releases(
         releases,
         out,

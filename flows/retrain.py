@@ -21,7 +21,7 @@ from . import steps
 from .artifacts import file_link, outcome_table, page_text
 from .by_market import MarketParameters, each_market
 from .cached import HEAVY, not_hopeless
-from .market_steps import MarketMade
+from .market_steps import MarketMade, one_at_a_time
 from .outcomes import end_with
 from .parameters import ShadowParameters
 from .progress import Stages
@@ -83,7 +83,8 @@ def retrain(made: MarketMade, parameters: RetrainParameters) -> Retrained:
     )
     labelled = steps.LabelStep(Path(made.labels), made.found, made.candidates)
     prepared = Prepared(Path(made.tape), Path(made.features), labelled)
-    report, bundle = judge_shadow(told, prepared, Stages(Console(stderr=True)))
+    with one_at_a_time(made.venue, made.symbol):
+        report, bundle = judge_shadow(told, prepared, Stages(Console(stderr=True)))
     verdict = report.metrics["verdict"]
     return Retrained(
         made.symbol,

@@ -26,7 +26,7 @@ from .by_market import MarketParameters, each_market, judged_day, newest_candida
 from .cached import HEAVY, not_hopeless
 from .drift import run_drift
 from .fan_out import Outcome
-from .market_steps import MarketMade
+from .market_steps import MarketMade, one_at_a_time
 from .outcomes import end_with
 from .runner import runner
 
@@ -63,9 +63,10 @@ def watch(made: MarketMade, parameters: DriftParameters) -> Watched:
     releases, out = (parameters.place(folder, made) for folder in (parameters.releases, parameters.out))
     day = judged_day(made, parameters.day).isoformat()
     release = releases / (parameters.release or _watched_tag(releases, made))
-    result = run_drift(
-        release, Path(made.tape), Path(made.features), Path(made.labels), day, out, time_last=parameters.timed
-    )
+    with one_at_a_time(made.venue, made.symbol):
+        result = run_drift(
+            release, Path(made.tape), Path(made.features), Path(made.labels), day, out, time_last=parameters.timed
+        )
     write_index(out, releases=releases)
     loud = (c for c in result.checks if c.status in (WARN, ALERT))
     return Watched(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from datetime import date
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from flows.by_market import MarketParameters, judged_day, newest_candidate
 from flows.days import MadeDay
 from flows.fan_out import Outcome
-from flows.market_steps import DayRows, MarketMade
+from flows.market_steps import DayRows, MarketMade, one_at_a_time
 from flows.markets import Market
 from flows.nightly import NightlyParameters
 from flows.outcomes import end_with
-from flows.prepare import contracts
+from flows.prepare import contracts, prepare
 from flows.promote import PromoteParameters, _drift_status
 from flows.watch import Watched, _alarm, _watched_tag
 from runtime.release_change import change
@@ -151,3 +152,18 @@ def test_a_drift_report_that_cannot_be_read_is_none(tmp_path):
     (place / "drift.json").write_text('{"status": "ALERT"}')
     assert _drift_status(tmp_path, "ETHUSDT", day) == "ALERT"
     assert _drift_status(tmp_path, "ETHUSDT", date(2026, 1, 6)) is None
+
+
+def test_features_are_not_made_anew_under_a_training_that_reads_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    order = []
+    monkeypatch.setattr("flows.prepare.make_market", lambda days, **_: order.append(days))
+    hourly = {name: Thread(target=prepare.fn, args=((("simulated", name), [name]), {})) for name in ("HELD", "FREE")}
+    with one_at_a_time("simulated", "HELD"):
+        for thread in hourly.values():
+            thread.start()
+        hourly["FREE"].join(30)
+        hourly["HELD"].join(0.3)
+        order.append("the training ends")
+    hourly["HELD"].join(30)
+    assert order == [["FREE"], "the training ends", ["HELD"]]

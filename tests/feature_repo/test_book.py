@@ -81,6 +81,7 @@ def test_clearing_goes_from_the_best_through_the_key(steps):
     assert side.held() == {}
 
 
+@pytest.mark.slow
 def test_a_full_table_loses_its_farthest_levels_and_never_those_of_the_window():
     side, keys = Side(), []
     rng = np.random.default_rng(3)

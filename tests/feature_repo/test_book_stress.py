@@ -17,6 +17,8 @@ from ..oracles_book import book_series
 from .book_streams import STYLES, TICKS, BookStream, book_instrument, book_stream
 from .streams import SHORT
 
+pytestmark = pytest.mark.slow
+
 SIDES = ((BUY, -1), (SELL, 1))
 
 

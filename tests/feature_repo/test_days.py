@@ -22,6 +22,8 @@ from tests.flows.conftest import RECORDINGS
 
 from .small_tape import rows
 
+pytestmark = pytest.mark.slow
+
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
 
 
@@ -186,7 +188,6 @@ def test_files_are_read_back_to_a_snapshot(folder):
     assert names(files_for(files, date(2024, 7, 24))) == ["2024-07-24T0000"]
 
 
-@pytest.mark.slow
 def test_the_real_recording_by_days_is_the_whole_of_it(tmp_path):
     """NEXOUSDT: one snapshot at the beginning of the first of three files."""
     source = RECORDINGS / "binance_spot_nexousdt"

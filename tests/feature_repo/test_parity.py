@@ -45,6 +45,7 @@ def test_every_channel_and_market_field_equals_the_oracle_on_long_random_streams
     assert set(oracle.book.breaks) == {"gap", "crossed", "emptied", "silence"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_every_channel_and_market_field_equals_the_oracle_on_streams_made_to_break_the_book(style):
     for seed, tick, inverse in ((1, 0.01, False), (2, 0.5, True), (3, 1e-7, False)):

@@ -12,6 +12,8 @@ from runtime.decision_log import LoggedGate, SeenWindow
 from tests.flows.conftest import ofi_meta
 from tests.runtime.gate_builders import TS, bundle_folder, candidate, market_row, window
 
+pytestmark = pytest.mark.slow
+
 
 class Held:
     def snapshot_at(self, t_ns):

@@ -9,7 +9,6 @@ from importlib.metadata import version
 import pytest
 
 from flows import command
-from flows.reporting import _code
 from tests.flows.conftest import ROOT
 
 
@@ -19,13 +18,19 @@ def git(folder, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_run_is_of_the_commit_of_its_own_checkout(tmp_path):
+    from flows.reporting import _code  # late: it brings torch
+
     if (ROOT / ".git").exists():
         assert _code() == git(ROOT, "rev-parse", "HEAD")
     assert _code(tmp_path) == version("ofi-meta")
 
 
+@pytest.mark.slow
 def test_the_repository_around_a_venv_is_not_the_projects(tmp_path):
+    from flows.reporting import _code  # late: it brings torch
+
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "-m", "theirs")
     site = tmp_path / ".venv" / "site-packages"

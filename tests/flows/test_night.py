@@ -24,6 +24,8 @@ from runtime.ladder import Event, State
 from runtime.release_change import change
 from runtime.release_state import state
 
+pytestmark = pytest.mark.slow  # the flows bring the trainer's libraries
+
 QUIET = Market(rate=20)
 """A market with few rows: its days are made in a second."""
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from flows.deployments import SERVED
 from flows.nightly import NIGHT
 from runtime.alerts import WEBHOOK
 from tests.flows.conftest import ROOT
+
+pytestmark = pytest.mark.slow  # the flows bring the trainer's libraries
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 

@@ -172,6 +172,7 @@ def test_equals_the_oracle(seed, style, face):
     check(seed, style, face)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("style", STYLES)
 def test_300_tapes_reach_every_outcome(style, face):

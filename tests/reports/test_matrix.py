@@ -142,6 +142,7 @@ def test_json_holds_no_nan(which, request):
     assert not re.search(r"\bNaN\b|\bInfinity\b", text)
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes_outside_the_measured_section(full, tmp_path):
     again = _build(stage_s={"tape": 9.75})
     a, b = copy.deepcopy(full.metrics), copy.deepcopy(again.metrics)
@@ -238,6 +239,7 @@ def test_terminal_names_every_arm_whatever_the_width(full, width):
         assert word in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["full", "without_model", "empty"])
 def test_files(which, request, tmp_path):
     report = request.getfixturevalue(which)

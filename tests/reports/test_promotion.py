@@ -256,6 +256,7 @@ def _every_place(part, path=()):
         yield from _every_place(value, (*path, key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [None, "NaN", -1, True, [], {}, [[]], math.nan, math.inf, 10**400, {"low": {}}, "<script>"]
 )

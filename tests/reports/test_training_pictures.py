@@ -87,6 +87,7 @@ def _written(ax, shape):
     return np.array([t.get_text() for t in ax.texts]).reshape(shape)
 
 
+@pytest.mark.slow
 def test_importance_has_a_panel_each_way_channels_down_and_folds_across():
     metrics = make_metrics.metrics()
     shuffled, held, _ = pictures.importance_figure(metrics).axes

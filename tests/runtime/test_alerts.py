@@ -80,6 +80,7 @@ def test_the_address_of_the_environment(monkeypatch):
     assert len(server.came) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_any_2xx_is_taken(status):
     with webhook(status) as (server, url):
@@ -87,6 +88,7 @@ def test_any_2xx_is_taken(status):
     assert len(server.came) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [500, 404, 302, 307, "close", "nonsense"])
 def test_a_try_that_fails_is_repeated_twice(fault):
     with webhook(fault, fault, 200) as (server, url):
@@ -97,6 +99,7 @@ def test_a_try_that_fails_is_repeated_twice(fault):
         assert [path for path, *_ in server.came] == ["/hook"] * 3  # and a redirect is not followed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_who_does_not_answer_is_waited_for_three_times_and_no_longer(fault, monkeypatch):
     assert alerts._LIMIT_S == 5.0

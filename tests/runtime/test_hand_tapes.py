@@ -35,6 +35,8 @@ from .hand_tapes import (
     tape_of,
 )
 
+pytestmark = pytest.mark.slow
+
 M, D, L, RC, RV = SigType.MOMENTUM, SigType.DIVERGENCE, SigType.LIQUIDATION, SigType.RECLAIM, SigType.REVERSION
 BOTH_SIDES = pytest.mark.parametrize("side", [1, -1])
 
@@ -303,7 +305,6 @@ def test_the_event_that_ends_the_window_is_not_part_of_it():
     assert [c.ts_ns for c in fired(events)] == [t_k(FIRE + 1)]
 
 
-@pytest.mark.slow
 def test_nothing_at_or_after_t_changes_what_fires_up_to_t_in_a_simulated_market():
     events = simulate_tape(days=1 / 24, seed=13, edge=1.0).events
     found = batch(events)

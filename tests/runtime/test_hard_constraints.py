@@ -349,6 +349,7 @@ CONSTRAINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [False, True], ids=["no model", "model"])
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("constraint", [*CONSTRAINTS, Reason.EV, Reason.RECLAIM], ids=lambda r: r.value)

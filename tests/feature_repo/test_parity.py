@@ -16,7 +16,7 @@ from ..oracles_series import series_rows
 from .book_streams import STYLES, book_instrument, book_stream
 from .oracle_checks import assert_engine_is_the_oracle, assert_quotes_are_the_oracles, assert_rows_are_the_oracles
 from .streams import ETH, IMPATIENT, SHORT, random_events
-from .three_tapes import every_tape, tape, trail
+from .three_tapes import tape, trail
 
 QUIET = {
     "ethusdt": {"session_flag", "liq_imbalance", "funding_bps"},
@@ -54,8 +54,8 @@ def test_every_channel_and_market_field_equals_the_oracle_on_streams_made_to_bre
         assert_engine_is_the_oracle(events, instrument, replace(SHORT, warm_up_s=1))
 
 
-@every_tape
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["ethusdt", "nexousdt", pytest.param("simulated", marks=pytest.mark.long)])
 def test_every_channel_and_market_field_equals_the_oracle_at_every_window_and_pieces_give_the_same_bits(name):
     events, instrument = tape(name)
     oracle, in_one_call = assert_engine_is_the_oracle(events, instrument, ENGINE)

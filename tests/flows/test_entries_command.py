@@ -54,6 +54,7 @@ def ran(tmp_path_factory, entries) -> Run:
     return shadow(folder, *options, "--candidates", str(entries))
 
 
+@pytest.mark.long
 def test_every_entry_is_labelled_at_the_window_that_ends_at_or_after_it(ran):
     file = labels_from_parquet(ran.data / "labels" / "simulated" / "ETHUSDT-SIM.parquet")
     mine = strategy()
@@ -68,6 +69,7 @@ def test_every_entry_is_labelled_at_the_window_that_ends_at_or_after_it(ran):
     assert (file.labels["y"] >= 0).mean() > 0.5
 
 
+@pytest.mark.long
 def test_the_report_judges_these_entries_in_every_profile(ran):
     metrics = json.loads((ran.out / "metrics.json").read_text())
     guards = [arm for arm in metrics["matrix"] if not arm["model"]]
@@ -79,6 +81,7 @@ def test_the_report_judges_these_entries_in_every_profile(ran):
     assert {t: by_type[t] for t in strategy()["sig_type"]} == dict(Counter(strategy()["sig_type"]))
 
 
+@pytest.mark.long
 def test_label_takes_entries_too(ran, entries, tmp_path):
     (tape,), (features,) = ((ran.data / kind / "simulated").iterdir() for kind in ("tape", "features"))
     environment = {**os.environ, "OFI_META_DATA": str(tmp_path / "data")}
@@ -90,6 +93,7 @@ def test_label_takes_entries_too(ran, entries, tmp_path):
     assert [repr(c) for c in file.candidates] == [repr(c) for c in of_the_run.candidates]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["shadow", "label"])
 def test_entries_outside_a_tape_of_ones_own_leave_everything_as_it_was(ran, tmp_path, command):
     (tape,), (features,) = ((ran.data / kind / "simulated").iterdir() for kind in ("tape", "features"))

@@ -199,7 +199,7 @@ class LoggedGate:
             try:
                 self._path = self._write(self._waiting[:n])
             except Exception as e:  # a disk, or Arrow, may fail in any way it likes: the rows are kept all the same
-                self.last_error = words_of(e)
+                self.last_error = str(e) if isinstance(e, OSError) else words_of(e)
                 too_many = n - self._written - _KEPT
                 if too_many > 0:
                     del self._waiting[: self._written + too_many]

@@ -10,14 +10,16 @@ import pytest
 
 FLOWS = "tests/flows/"
 LONG_S = {
-    "tests/flows/test_drift_measured.py": 130,
-    "tests/feature_repo/test_sim_edge.py": 130,
-    "tests/flows/test_prefect_ui.py": 125,
-    "tests/flows/test_night.py": 110,
+    "tests/flows/test_prefect_ui.py": 130,
+    "tests/flows/test_night.py": 125,
+    "tests/flows/test_same_bytes.py": 110,
     "tests/runtime/test_live_kill.py": 105,
-    "tests/flows/test_base_install.py": 100,
-    "tests/flows/test_same_bytes.py": 100,
-    "tests/flows/test_dask.py": 90,
+    "tests/flows/test_dask.py": 95,
+    "tests/feature_repo/test_sim_edge.py": 65,
+    "tests/flows/test_cached.py": 55,
+    "tests/flows/test_entries_command.py": 50,
+    "tests/flows/test_drift_measured.py": 45,
+    "tests/feature_repo/test_parity.py": 40,
 }
 """What takes longest of the long tests, about: these are begun first. Of no consequence but for the time one waits."""
 

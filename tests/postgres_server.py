@@ -12,9 +12,8 @@ from tempfile import TemporaryDirectory
 
 from tests.redis_server import free_port
 
-__all__ = ["NO_POSTGRES", "has_postgres", "postgres_server"]
+__all__ = ["has_postgres", "postgres_server"]
 
-NO_POSTGRES = "no Postgres server here. On Debian: apt-get install postgresql"
 USER = "postgres"
 
 
@@ -33,7 +32,7 @@ def has_postgres() -> bool:
 def postgres_server() -> Iterator[str]:
     """``user@host:port/database`` of an empty database."""
     programs, port = _programs(), free_port()
-    assert programs is not None, NO_POSTGRES
+    assert programs is not None, "no Postgres server here. On Debian: apt-get install postgresql"
     as_user = ["runuser", "-u", USER, "--"] if os.geteuid() == 0 else []
 
     def run(program: str, *arguments: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import ROOT
+from tests.runtime.gate_builders import bundle_folder
 
 pytestmark = pytest.mark.long
 
@@ -125,6 +126,12 @@ def full(wheel, tmp_path_factory) -> Venv:
     return venv
 
 
+@pytest.fixture(scope="module")
+def release(tmp_path_factory) -> Path:
+    """A release of a graph made by hand: what is installed is looked at here, and not what was trained."""
+    return bundle_folder(tmp_path_factory.mktemp("releases"))
+
+
 def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     source = wheel.parent / "source"
@@ -135,11 +142,11 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel):
     assert "feature_repo/.feastignore" in held
 
 
-def test_a_bundle_loads_with_the_base_install(base, simulated_run):
+def test_a_bundle_loads_with_the_base_install(base, release):
     installed = {path.name for path in base.root.glob("lib/python*/site-packages/*")}
     assert {"numpy", "runtime"} <= installed
     assert not {"torch", "pandas"} & installed
-    ran = base.run("python", "-c", DECIDE, str(simulated_run.bundle))
+    ran = base.run("python", "-c", DECIDE, str(release))
     assert ran.returncode == 0, ran.stderr
     assert "decided with the base install" in ran.stdout
 
@@ -159,11 +166,11 @@ def test_every_module_comes_from_the_wheel_and_the_store_has_its_configuration(f
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("shadow", "--help"), ("release", "list", "--releases")])
-def test_a_command_runs_outside_the_checkout(full, simulated_run, arguments):
+def test_a_command_runs_outside_the_checkout(full, release, arguments):
     """None that compiles kernels: those of the wheel do so in the base install above."""
-    last = (str(simulated_run.releases),) if arguments[-1] == "--releases" else ()
+    last = (str(release.parent),) if arguments[-1] == "--releases" else ()
     done = full.run("ofi-meta", *arguments, *last)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert not last or simulated_run.bundle.name in done.stdout
+    assert not last or release.name in done.stdout
     assert {path.name for path in full.work.iterdir()} <= {"data"}

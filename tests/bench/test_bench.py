@@ -118,6 +118,7 @@ def test_a_measurement_runs_in_a_process_bound_to_its_cpus() -> None:
     assert in_process("harness:machine").startswith("1 CPUs, ")
 
 
+@pytest.mark.slow
 def test_the_peak_is_of_the_process_itself() -> None:
     held = np.ones(50_000_000)  # 400 MB here, which getrusage would pass on to the child
     assert held.sum() > 0

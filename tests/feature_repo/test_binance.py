@@ -216,6 +216,7 @@ JSON = st.recursive(
 EVENTS = ["depthUpdate", "trade", "bookTicker", "forceOrder", "markPriceUpdate", "snapshot"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([usdm(1, 2, 0), trade(), BOOK]), st.sampled_from(EVENTS), st.dictionaries(st.text(), JSON), JSON)
 def test_no_message_breaks_the_parser(base, event, more, value):

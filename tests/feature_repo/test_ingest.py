@@ -222,6 +222,7 @@ def digest(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, len(ROWS)), max_size=12),
     st.lists(st.integers(0, len(ROWS)), max_size=4),

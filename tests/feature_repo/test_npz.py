@@ -50,6 +50,7 @@ def expected(tape):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["event_dtype", "v1"])
 def test_a_tape_comes_back_from_its_replay_array(tmp_path, layout):
     tape = whole_us(small())
@@ -118,6 +119,7 @@ def test_of_equal_rows_the_one_that_waits_longest_is_taken(tmp_path):
     assert reader.facts()["exchange_times_recovered"] == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), size=st.integers(1, 9))
 def test_any_cut_gives_the_same_rows(tmp_path, data, size):

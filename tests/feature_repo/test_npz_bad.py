@@ -172,6 +172,7 @@ def test_files_of_another_format_are_not_ours(tmp_path):
         read(tmp_path / "x")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_garbage_never_crashes_and_never_gives_a_wrong_row(tmp_path, data):
@@ -195,6 +196,7 @@ def test_garbage_never_crashes_and_never_gives_a_wrong_row(tmp_path, data):
     assert len(got) - doubled <= 30 - left <= len(got) + sum(facts["skipped"].values()) + 30
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 2_000), byte=st.integers(0, 255), end=st.integers(1, 3_000))
 def test_a_damaged_file_is_refused_or_read(tmp_path, at, byte, end):

@@ -13,6 +13,8 @@ from sklearn.isotonic import IsotonicRegression
 from meta_models.calibrators import P_MIN, Isotonic, fit_isotonic, fit_platt, sigmoid
 from meta_models.graph import calibrator_layer
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 
 def as_tensor(calibrator, score):
     with torch.inference_mode():

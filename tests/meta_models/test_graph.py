@@ -15,6 +15,8 @@ from meta_models.normalise import fit_scale
 from meta_models.stack import fit_average, fit_stack
 from tests.meta_models.learnable import make
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 T, C = 20, 3
 
 

@@ -19,6 +19,8 @@ from meta_models.uniqueness import average_uniqueness
 from tests.meta_models.learnable import make
 from tests.meta_models.walks import Walk, walk
 
+pytestmark = pytest.mark.slow  # takes seconds as a whole
+
 FOLDS = InnerPurgedFolds(3)
 INTO = CHANNELS.index("session_flag")
 AT = {name: CHANNELS.index(name) for name in CHANNELS}

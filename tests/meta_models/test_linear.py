@@ -15,6 +15,8 @@ from meta_models.normalise import fit_scale
 from meta_models.predict import predict_logit
 from tests.meta_models.learnable import make
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 CONFIG = LinearConfig(T=20, C=3)
 R = len(flat_weights(20))
 

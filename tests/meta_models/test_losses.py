@@ -11,6 +11,8 @@ import torch
 from feature_repo.errors import InputError
 from meta_models.losses import bce, focal, loss_of
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 rng = np.random.default_rng(0)
 LOGIT = rng.normal(0, 3, 200)
 Y = rng.integers(0, 2, 200).astype(float)

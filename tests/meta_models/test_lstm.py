@@ -9,6 +9,8 @@ import torch
 from feature_repo.errors import InputError
 from meta_models.nets.lstm import LSTM, LSTMConfig
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 SMALL = LSTMConfig(T=20, C=3)
 
 

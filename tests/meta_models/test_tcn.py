@@ -9,6 +9,8 @@ from feature_repo.errors import InputError
 from meta_models import TCN
 from meta_models.nets.tcn import TCNConfig
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 
 def test_one_logit_a_window():
     net = TCN(TCNConfig()).eval()

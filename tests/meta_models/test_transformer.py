@@ -10,6 +10,8 @@ from torch import nn
 from feature_repo.errors import InputError
 from meta_models.nets.transformer import Attention, Block, Transformer, TransformerConfig
 
+pytestmark = pytest.mark.slow  # torch alone takes seconds to import
+
 
 @pytest.fixture
 def net() -> Transformer:

@@ -261,6 +261,7 @@ def test_the_picture_draws_each_interval_and_fills_the_claims():
     assert [t.get_text() for t in mean.get_yticklabels()] == ["101", "101", "102"]
 
 
+@pytest.mark.slow
 def test_everything_seen_says_simulated(tmp_path, capsys):
     page = tmp_path / "honesty.md"
     page.write_text("\n".join(("# Before", *MARKS, "After", "")))
@@ -273,6 +274,7 @@ def test_everything_seen_says_simulated(tmp_path, capsys):
     assert "SIMULATED" in honesty_figure(summary).get_suptitle()
 
 
+@pytest.mark.slow
 def test_the_page_keeps_the_text_around_its_table(tmp_path):
     page = tmp_path / "honesty.md"
     page.write_text("\n".join(("# Before", MARKS[0], "old table", MARKS[1], "After", "")))

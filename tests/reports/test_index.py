@@ -17,6 +17,8 @@ from tests.reports import make_beside as beside
 from tests.reports import make_metrics, make_promotable
 from tests.reports.read_html import Reader
 
+pytestmark = pytest.mark.slow  # takes seconds as a whole
+
 HOSTILE = '<script>alert("x")</script><img src=http://evil/x onerror=alert(1)>'
 
 

@@ -78,6 +78,7 @@ def test_intervals_are_deterministic_and_about_as_wide_as_theory():
     assert ir.value == pytest.approx(x.mean() / x.std(ddof=1))
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_mean_covers_at_its_level():
     rng = np.random.default_rng(5)
     hits = 0

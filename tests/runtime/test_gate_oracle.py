@@ -200,6 +200,7 @@ def answered(d: Decision) -> tuple[str, bytes]:
     return bits(d.reason.value, d.p, d.size, d.p_breakeven)
 
 
+@pytest.mark.slow
 def test_plausible_questions_are_answered_as_the_plain_form_does(arms):
     questions, seen, sides = Plausible(seed=11), Counter(), set()
     for _ in range(1_200):

@@ -19,6 +19,8 @@ from .gate_builders import TICK, MiniTable
 from .hand_tapes import LATE, MORNING_NS, reclaim, tape_of
 from .test_signals import BAR, random_table, streamed
 
+pytestmark = pytest.mark.slow  # takes seconds as a whole
+
 SYMBOL = random_table(0).symbol
 
 

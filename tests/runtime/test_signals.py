@@ -302,6 +302,7 @@ def test_stream_equals_table(seed):
     assert len({c.ts_ns for c in batch}) == len(batch)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 10_000), cut=st.integers(1, 24 * BAR - 1))
 def test_later_rows_never_change_earlier_candidates(seed, cut):

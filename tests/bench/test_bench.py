@@ -157,6 +157,7 @@ def test_every_bench_says_what_it_lacks(name: str, monkeypatch: pytest.MonkeyPat
     assert all(r.name.partition(":")[0] == name for r in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not data.ETHUSDT.is_dir(), reason=data.WHY_NOT)
 def test_a_longer_recording_is_the_real_one_again_and_again(tmp_path: Path) -> None:
     lines = data.make_recording(tmp_path / "two.gz", 2, level=1)

@@ -14,6 +14,7 @@ def _decimal(text):
     return decimal(np.frombuffer(b'"' + text.encode() + b'"\n', np.uint8), 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.one_of(

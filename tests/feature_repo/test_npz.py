@@ -71,6 +71,7 @@ def test_a_tape_comes_back_from_its_replay_array(tmp_path, layout):
     assert reader.done == reader.size == file.stat().st_size
 
 
+@pytest.mark.slow
 def test_the_old_layout_is_read_as_hftbacktest_migrates_it(tmp_path):
     from hftbacktest.data.utils import migration2
 

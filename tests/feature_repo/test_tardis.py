@@ -98,6 +98,7 @@ def test_other_files_are_left_to_others(tmp_path, content):
     assert head_of(tmp_path / "none") is None
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300), st.booleans(), st.sampled_from([b"", f"{BOOK}\n".encode(), f"{TRADES}\n".encode()]))
 def test_no_content_makes_the_head_fail(tmp_path_factory, content, packed, header):

@@ -27,6 +27,7 @@ def test_these_names_are_public_and_no_others():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "name"), [(p, n) for p, names in NAMES.items() for n in names])
 def test_a_public_name_is_where_the_readme_says(package, name):
     assert callable(getattr(importlib.import_module(package), name))

@@ -166,6 +166,7 @@ def check(seed, style, face):
     return outcome
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(STYLES), st.sampled_from(FACES))
 def test_equals_the_oracle(seed, style, face):

@@ -601,6 +601,7 @@ def test_serving_in_a_thread(tmp_path):
         assert frames == lines_of(path)[1:]
 
 
+@pytest.mark.slow
 def test_leaving_closes_everything_while_it_plays(tmp_path):
     path = record(tmp_path / "r", [*trades(2), SNAP, *trades(2)])
 

@@ -18,6 +18,8 @@ from runtime.decision import Reason
 from tests.reports import make, make_metrics
 from tests.reports.drawn import lines, said
 
+pytestmark = pytest.mark.slow  # matplotlib
+
 HOUR_NS = 3600 * 1_000_000_000
 
 

@@ -27,6 +27,8 @@ from runtime.live.replay_faults import Faults, Hang, Hangup, Pause, RestFault, S
 from runtime.live.replay_server import ReplayServer, serving
 from tests.feature_repo.binance_messages import MS, T0, record, snap, spot, trade, usdm
 
+pytestmark = pytest.mark.slow  # it waits for sockets
+
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT.parent / "shared" / "data" / "binance_usdm_ethusdt"
 DEPTH, TRADE = "ethusdt@depth@0ms", "ethusdt@trade"

@@ -16,6 +16,7 @@ from runtime.decision_log import LoggedGate, SeenWindow, find_decision
 from .gate_builders import TS, bundle_folder, candidate, market_row, window
 
 OLD, NEW = (window(), market_row(t_ns=TS - 100_000_000)), (window(), market_row())
+BUDGET_MS = 500.0  # a real one is 15: too short to say anything about a thread of a loaded machine
 SLACK_MS = 10_000.0  # no measure of speed: without its budget each of these would wait for much longer, or for ever
 
 
@@ -57,6 +58,15 @@ def timed(call):
         return e, (time.perf_counter() - began) * 1e3
 
 
+def once_free(waiting):
+    """What is found as soon as the source has got over the question that was given up."""
+    deadline = time.monotonic() + 60
+    while isinstance(found := timed(lambda: waiting.snapshot_within(TS, 100.0))[0], TimeoutError):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found
+
+
 def test_a_window_that_is_there_is_not_waited_for(store, waiting):
     store.found = NEW
     assert waiting.snapshot_within(TS, 60_000.0) is NEW
@@ -70,9 +80,9 @@ def test_one_that_comes_in_time_is_taken(store, waiting):
 
 
 def test_when_the_budget_is_spent_the_newest_there_was_is_given(store, waiting):
-    found, took = timed(lambda: waiting.snapshot_within(TS, 20.0))
+    found, took = timed(lambda: waiting.snapshot_within(TS, BUDGET_MS))
     assert found is OLD
-    assert 20 <= took + 1 < 20 + SLACK_MS
+    assert BUDGET_MS <= took + 1 < BUDGET_MS + SLACK_MS
 
 
 def test_a_store_that_hangs_holds_up_nobody_for_longer_than_the_budget(store, waiting):
@@ -85,19 +95,15 @@ def test_a_store_that_hangs_holds_up_nobody_for_longer_than_the_budget(store, wa
     assert took < SLACK_MS
     store.found = NEW
     store.open.set()
-    deadline = time.monotonic() + 20
-    while isinstance(found := timed(lambda: waiting.snapshot_within(TS, 100.0))[0], TimeoutError):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    assert found is NEW
+    assert once_free(waiting) is NEW
 
 
 def test_an_error_is_told_if_nothing_else_comes(store, waiting):
     store.found = OSError("gone")
-    error, _ = timed(lambda: waiting.snapshot_within(TS, 10.0))
+    error, _ = timed(lambda: waiting.snapshot_within(TS, BUDGET_MS))
     assert error is store.found
-    threading.Timer(0.02, lambda: setattr(store, "found", NEW)).start()
-    assert waiting.snapshot_within(TS, 60_000.0) is NEW  # killed, and back
+    store.found = NEW
+    assert once_free(waiting) is NEW  # killed, and back
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,8 @@ def test_an_error_is_told_if_nothing_else_comes(store, waiting):
     ],
 )
 @pytest.mark.parametrize("logged", [False, True])
-def test_what_the_gate_makes_of_it(tmp_path, store, waiting, found, hangs, reason, logged):
+def test_what_the_gate_makes_of_it(tmp_path, store, waiting, monkeypatch, found, hangs, reason, logged):
+    monkeypatch.setitem(E2E_BUDGET_MS, SigType.MOMENTUM, BUDGET_MS)
     store.found = found
     if hangs:
         store.open.clear()

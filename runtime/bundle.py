@@ -216,7 +216,7 @@ def read_release(path: Path) -> Release:
         raise InputError(
             f"no bundle at {given}",
             f"a folder with {MANIFEST_NAME}, {' and '.join(_FILES)}",
-            "Train one (make shadow), or check the path",
+            _instead_of(given),
         )
     manifest = manifest_from_json(_read(folder, MANIFEST_NAME).decode(errors="replace"), name=str(given))
     if set(manifest.files) != set(_FILES):
@@ -255,6 +255,15 @@ def load_bundle(path: Path) -> Bundle:
     read = read_release(path)
     session = _session(read.model, read.manifest, str(Path(path)))
     return Bundle(read.path, read.manifest, session, buckets=read.buckets)
+
+
+def _instead_of(missing: Path) -> str:
+    """What to do where there is no bundle: a release that nobody has promoted yet lies beside ``current``."""
+    tags = sorted(path.parent.name for path in missing.parent.glob(f"[!.]*/{MANIFEST_NAME}"))
+    if missing.name != "current" or not tags:
+        return "Train one (make shadow), or check the path"
+    others = f" or another of the {len(tags)} there" if len(tags) > 1 else ""
+    return f"Give one that is not promoted yet: {missing.parent / tags[0]}{others}"
 
 
 def _read(folder: Path, name: str) -> bytes:

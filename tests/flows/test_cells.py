@@ -25,6 +25,7 @@ T = 64
 AT = np.array([100, 120, 140, 160, 180, 200, 220, 240])  # windows of the candidates
 FOLDS = np.array([-1, -1, 0, 0, 0, 1, 2, 2])  # trained on; test folds, the second without a bundle
 TAUS = {"A": 0.7, "B": 0.65, "C": 0.6}
+CANDIDATE = {"rollout": None}
 MODEL, GUARDS = Cell("B", True, FEE), Cell("B", False, FEE)
 
 
@@ -40,13 +41,13 @@ def table():
 
 @pytest.fixture
 def trained(tmp_path, table):
-    """Folds 0 and 2 say p = sigmoid(1.0) and sigmoid(0.5), each with thresholds of its own."""
+    """Folds 0 and 2 say p = sigmoid(1.0) and sigmoid(0.5), each with thresholds of its own; neither is rolled out."""
     t_ns = table.market["t_ns"][AT]
     candidates = [candidate(ts_ns=int(t), expiry_ns=int(t) + 10**9) for t in t_ns]
     labels = np.zeros(len(AT), LABEL_DTYPE)
     labels["ts_ns"] = t_ns
-    first = bundle_folder(tmp_path, "first", bias=1.0, of={"taus": TAUS})
-    third = bundle_folder(tmp_path, "third", bias=0.5, of={"taus": {"A": 0.7, "B": 0.55, "C": 0.5}})
+    first = bundle_folder(tmp_path, "first", bias=1.0, of={"taus": TAUS} | CANDIDATE)
+    third = bundle_folder(tmp_path, "third", bias=0.5, of={"taus": {"A": 0.7, "B": 0.55, "C": 0.5}} | CANDIDATE)
     folds = [
         SimpleNamespace(k=k, bundle_path=path, reason=None if path else "one class")
         for k, path in enumerate((first, None, third))

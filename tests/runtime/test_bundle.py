@@ -108,6 +108,18 @@ def test_no_folder(tmp_path):
         load_bundle(tmp_path / "none")
 
 
+def test_where_nothing_is_served_yet_a_release_that_could_be_is_named(tmp_path):
+    with pytest.raises(InputError, match="make shadow"):
+        load_bundle(tmp_path / "current")
+    for tag in ("b", "a", "half"):
+        bundle_folder(tmp_path, tag)
+    (tmp_path / "half").rename(tmp_path / ".half")  # as one is that is being written
+    with pytest.raises(InputError, match=f"not promoted yet: {tmp_path}/a or another of the 2 there"):
+        load_bundle(tmp_path / "current")
+    with pytest.raises(InputError, match="make shadow"):
+        load_bundle(tmp_path / "c")
+
+
 def test_a_file_that_is_a_link_is_refused(tmp_path):
     folder = bundle_folder(tmp_path)
     (folder / "model.onnx").rename(tmp_path / "outside.onnx")

@@ -25,8 +25,9 @@ from tests.runtime.gate_builders import bundle_folder, candidate
 pytestmark = pytest.mark.slow  # the trainer's libraries
 
 FEE = FeeTier("vip9", 0.0, 1.7)
+DEAR = FeeTier("regular", 2.0, 5.0)
 FACTS = {"seed": 3, "hours": 0.3, "edge": 0.5, "rate": 50.0}
-BIAS, OFI = 0.2, 0.3
+BIAS, OFI = -0.15, 0.3  # profile B allows from an ofi_z of 2.6 on
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +45,18 @@ def other(tmp_path_factory):
 
 @pytest.fixture
 def trained(tmp_path):
-    """Three candidates of two folds, the second without a bundle, and a release that sees the newest ofi_z."""
-    release = bundle_folder(tmp_path, "release", bias=BIAS, ofi=OFI)
-    labels = np.zeros(3, LABEL_DTYPE)
-    labels["ts_ns"], labels["y"], labels["net_bps"] = [10, 20, 30], [1, 0, 1], [5.0, -6.0, 7.0]
+    """Four candidates, two of a fold with a bundle; a release that sees the newest ofi_z and is not rolled out."""
+    release = bundle_folder(tmp_path, "release", bias=BIAS, ofi=OFI, of={"rollout": None})
+    labels = np.zeros(4, LABEL_DTYPE)
+    labels["ts_ns"], labels["y"], labels["net_bps"] = [10, 20, 30, 40], [1, 0, 1, 0], [5.0, -6.0, 7.0, -8.0]
     return Trained(
-        LabelFile(labels, [candidate()] * 3, SIMULATED_SYMBOL, "simulated", True, FEE),
-        np.zeros((3, 64, len(CHANNELS)), np.float32),
-        np.ones(3, bool),
+        LabelFile(labels, [candidate()] * 4, SIMULATED_SYMBOL, "simulated", True, FEE),
+        np.zeros((4, 64, len(CHANNELS)), np.float32),
+        np.ones(4, bool),
         SimpleNamespace(
             folds=[SimpleNamespace(k=0, bundle_path=release), SimpleNamespace(k=1, bundle_path=None)],
-            fold_of=np.array([-1, 0, 0]),
-            p_test=np.array([np.nan, 0.2, 0.9]),
+            fold_of=np.array([-1, 0, 0, 1]),
+            p_test=np.array([np.nan, 0.2, 0.9, np.nan]),
             release=release,
         ),
     )
@@ -68,12 +69,11 @@ def matrix():
     def arm(profile, fee, model, allow):
         return SimpleNamespace(profile=profile, fee=fee, model=model, decisions={"allow": np.array(allow)})
 
-    another = FeeTier("regular", 2.0, 5.0)
     return SimpleNamespace(
         arms=[
-            arm("B", another, False, [False, False]), arm("B", another, True, [False, False]),
             arm("B", FEE, False, [True, True]), arm("B", FEE, True, [False, True]),
             arm("C", FEE, False, [False, False]), arm("C", FEE, True, [False, False]),
+            arm("B", DEAR, False, [False, False]), arm("B", DEAR, True, [False, False]),
         ]
     )  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_allowed_is_what_the_gates_say(judged, other, trained):
     assert any(said)
     # The thresholds of the release: profile B's own 0.65.
     assert far.model.tolist() == [allowed and p > 0.65 for allowed, p in zip(said, far.p, strict=True)]
-    assert far.model.any()
+    assert 0 < far.model.sum() < far.none.sum()
 
 
 def test_a_long_tape_is_not_matched_in_length(tape, trained, matrix, tmp_path, monkeypatch):

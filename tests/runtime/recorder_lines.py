@@ -19,6 +19,7 @@ from ..feature_repo.binance_messages import BOOK, MS, T0, trade, usdm
 __all__ = [
     "NEVER",
     "NS",
+    "PATIENCE_S",
     "ROOT",
     "files_of",
     "market",
@@ -35,10 +36,11 @@ __all__ = [
 ROOT = Path(__file__).resolve().parents[2]
 NS = T0 * MS
 NEVER = 3600.0  # seconds: the thread writes when it is told to
+PATIENCE_S = 60.0  # for what must happen, on a machine that is busy with other things
 
 
-def until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
+def until(condition):
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.002)

@@ -19,6 +19,7 @@ from ..feature_repo.binance_messages import MS, trade
 from .recorder_lines import (
     NEVER,
     NS,
+    PATIENCE_S,
     ROOT,
     files_of,
     market,
@@ -111,7 +112,7 @@ def test_put_does_not_wait_for_the_disk_and_flush_does(tmp_path, disk):
 
     def slow(file):
         reached.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE_S)
         os.fsync(file)
 
     disk.fsync = slow
@@ -119,12 +120,12 @@ def test_put_does_not_wait_for_the_disk_and_flush_does(tmp_path, disk):
         recorder.put(NS, b"first")
         flushed = threading.Thread(target=recorder.flush)
         flushed.start()
-        assert reached.wait(20)
+        assert reached.wait(PATIENCE_S)
         put_all(recorder, market(1_000, start_ns=NS + MS))
         assert (recorder.lines, recorder.written) == (1_001, 0)
         assert flushed.is_alive()
         go_on.set()
-        flushed.join(20)
+        flushed.join(PATIENCE_S)
         assert not flushed.is_alive()
         assert recorder.written >= 1
     assert recorder.written == 1_001
@@ -156,7 +157,7 @@ def test_flush_returns_while_others_go_on_putting(tmp_path, disk):
         recorder.put(NS, b"{}")
         flushed = threading.Thread(target=recorder.flush, daemon=True)
         flushed.start()
-        flushed.join(5)
+        flushed.join(PATIENCE_S)
         ended = not flushed.is_alive()
         disk.fsync = os.fsync
         assert ended

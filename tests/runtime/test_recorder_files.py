@@ -118,8 +118,7 @@ def test_a_folder_that_cannot_be_made_again_is_waited_for(tmp_path):
         assert str(folder) in recorder.last_error
         assert (recorder.written, recorder.lost) == (0, 0)
         folder.unlink()
-        until(lambda: recorder.written == 1)
-        assert recorder.last_error is None
+        until(lambda: (recorder.written, recorder.last_error) == (1, None))  # set one after the other
     assert unpacked(files_of(folder)[0]) == text([(NS, b"{}")])
 
 

@@ -16,6 +16,7 @@ from tests.feature_repo.binance_messages import T0, snap, trade, usdm
 __all__ = [
     "ASK",
     "DEPTH",
+    "PATIENCE_S",
     "ROOT",
     "SNAP",
     "TRADE",
@@ -30,12 +31,14 @@ __all__ = [
     "stamp",
     "stream",
     "trades",
+    "turns",
     "until",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPTH, TRADE = "ethusdt@depth@0ms", "ethusdt@trade"
 ASK = "/fapi/v1/depth?symbol=ETHUSDT&limit=1000"
+PATIENCE_S = 60.0  # for what must happen, on a machine that is busy with other things
 
 
 def on(stream, data):
@@ -63,12 +66,12 @@ def stamp(line):
     return int(line[:19])
 
 
-def run(client, recording, **options):
+def run(client, recording, *, within_s=PATIENCE_S, **options):
     """What ``client(server)`` gives, against a server of its own; as fast as it takes it, unless told otherwise."""
 
     async def both():
         async with ReplayServer(recording, **{"speed": 0, "snapshot_wait_s": 0.0, **options}) as server:
-            return await asyncio.wait_for(client(server), 30)
+            return await asyncio.wait_for(client(server), within_s)
 
     return asyncio.run(both())
 
@@ -96,11 +99,13 @@ async def played(server, before=()):
     return [*before, *(await frames_of(server))[0]]
 
 
-async def asked(server, target=ASK, method="GET", hold=None):
-    """Status, headers and body of one request; the connection stays open until ``hold`` is set."""
+async def asked(server, target=ASK, method="GET", hold=None, taken=None):
+    """Status, headers and body of one request; ``taken`` is set with them, the connection is open until ``hold`` is."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.rest.rpartition(":")[2]))
     writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     answer = await reader.read()
+    if taken is not None:
+        taken.set()
     if hold is not None:
         await hold.wait()
     writer.close()
@@ -117,5 +122,12 @@ async def frames_and_snapshot(server):
 
 
 async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def turns():
+    """Turns of the loop, more than all that is under way needs: for what must not happen."""
+    for _ in range(100):
+        await asyncio.sleep(0.0005)

@@ -16,24 +16,38 @@ from feature_repo.errors import InputError
 from runtime.live.replay_server import serving
 from tests.feature_repo.binance_messages import record
 
-from .replay_client import ASK, DEPTH, ROOT, SNAP, TRADE, asked, diff, frames_of, lines_of, played, trades, until
+from .replay_client import (
+    ASK,
+    DEPTH,
+    PATIENCE_S,
+    ROOT,
+    SNAP,
+    TRADE,
+    asked,
+    diff,
+    frames_of,
+    lines_of,
+    played,
+    trades,
+    until,
+)
 
 pytestmark = pytest.mark.slow  # it waits for sockets
 
 
 def test_serving_in_a_thread(tmp_path):
     path = record(tmp_path / "r", [SNAP, *trades(3)])
-    with serving(path, speed=0, snapshot_wait_s=20) as server:
+    with serving(path, speed=0, snapshot_wait_s=PATIENCE_S) as server:
         assert not server.wait_done(0.01)
 
         async def client():
             frames = asyncio.create_task(played(server))
             url = server.rest + ASK
-            body = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read())
+            body = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=PATIENCE_S).read())
             return body, await frames
 
         body, frames = asyncio.run(client())
-        assert server.wait_done(10)
+        assert server.wait_done(PATIENCE_S)
         assert body == json.dumps(SNAP).encode()
         assert frames == lines_of(path)[1:]
 
@@ -43,7 +57,7 @@ def test_leaving_closes_everything_while_it_plays(tmp_path):
 
     async def client():
         with ExitStack() as stack:
-            server = stack.enter_context(serving(path, speed=0.01))
+            server = stack.enter_context(serving(path, speed=1e-6))
             waiting = asyncio.create_task(asked(server))
             playing = asyncio.create_task(frames_of(server))
             silent, writer = await asyncio.open_connection("127.0.0.1", int(server.websocket.rpartition(":")[2]))
@@ -87,7 +101,7 @@ def test_the_command_serves_to_the_end(tmp_path):
     server = _Told(process.stdout.readline())
     assert server.streams == [TRADE, DEPTH]
     assert asyncio.run(played(server)) == [line.split(b" ", 1)[1] for line in lines_of(path) if line]
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
 
 
@@ -96,7 +110,7 @@ def test_the_command_ends_on_a_signal(tmp_path, name):
     process = command(record(tmp_path / "r", trades(2)))
     assert _Told(process.stdout.readline()).rest
     process.send_signal(name)
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
 
 
@@ -104,7 +118,7 @@ def test_the_command_ends_on_a_signal(tmp_path, name):
 def test_the_command_says_bad_input_in_a_sentence(tmp_path, more):
     path = tmp_path / "missing" if not more else record(tmp_path / "r", trades(1))
     process = command(path, *more)
-    out, error = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "")
     assert error.count("\n") == 1
     assert "Traceback" not in error

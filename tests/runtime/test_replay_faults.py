@@ -11,7 +11,21 @@ import pytest
 from runtime.live.replay_faults import Faults, Hang, Hangup, Pause, RestFault, Skip
 from tests.feature_repo.binance_messages import record
 
-from .replay_client import DEPTH, SNAP, TRADE, asked, diff, frames_of, lines_of, played, run, trades, until
+from .replay_client import (
+    DEPTH,
+    PATIENCE_S,
+    SNAP,
+    TRADE,
+    asked,
+    diff,
+    frames_of,
+    lines_of,
+    played,
+    run,
+    trades,
+    turns,
+    until,
+)
 
 pytestmark = pytest.mark.slow  # it waits for sockets
 
@@ -85,8 +99,8 @@ def test_after_a_hangup_playing_goes_on_when_all_clients_are_back(tmp_path):
         first = await both()
         assert [code for _, code in first] == [1006, 1006]
         again = asyncio.create_task(frames_of(server, TRADE))
-        await until(lambda: server.position == 62)
-        await asyncio.sleep(0.05)
+        await until(lambda: server.position == 62 and server._clients._open() == 1)
+        await turns()
         assert server.position == 62
         skipped = json.loads((await asked(server))[2])["lastUpdateId"]
         then = await asyncio.gather(again, frames_of(server, DEPTH))
@@ -111,7 +125,7 @@ def test_a_snapshot_that_is_skipped_is_in_the_book_all_the_same(tmp_path):
         await until(lambda: server.waiting)
         return await played(server), await asking
 
-    frames, (status, _, body) = run(client, path, faults=Away(), snapshot_wait_s=20)
+    frames, (status, _, body) = run(client, path, faults=Away(), snapshot_wait_s=PATIENCE_S)
     lines = lines_of(path)
     assert frames == [lines[0], *lines[4:]]
     assert (status, json.loads(body)["bids"]) == (200, SNAP["bids"])
@@ -138,7 +152,7 @@ def test_requests_are_answered_wrongly_and_late(tmp_path):
         await playing
         return wrong, right
 
-    wrong, right = run(client, path, faults=Down(), snapshot_wait_s=20)
+    wrong, right = run(client, path, faults=Down(), snapshot_wait_s=PATIENCE_S)
     assert [(status, body) for status, _, body in wrong] == [
         (500, b""),
         (418, b'{"code":-1003}'),

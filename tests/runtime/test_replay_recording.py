@@ -13,7 +13,7 @@ from feature_repo.events import DEPTH as DEPTH_KIND
 from feature_repo.market.binance import BinanceParser
 from feature_repo.market.sequence import BookSequence, DepthDiff, Verdict
 
-from .replay_client import ROOT, asked, lines_of, run, stamp, stream
+from .replay_client import PATIENCE_S, ROOT, asked, lines_of, run, stamp, stream
 
 pytestmark = pytest.mark.slow  # it waits for sockets
 
@@ -43,7 +43,7 @@ class TestRealRecording:
             await later
             return frames, await first, told[0]
 
-        return run(client, sorted(RECORDING.glob("*.gz")), snapshot_wait_s=20)
+        return run(client, sorted(RECORDING.glob("*.gz")), within_s=5 * PATIENCE_S)
 
     def test_frames_and_snapshot_are_the_recording(self, received):
         frames, (_, headers, body), _ = received

@@ -16,6 +16,7 @@ from tests.feature_repo.binance_messages import MS, T0, record, trade, usdm
 
 from .replay_client import (
     DEPTH,
+    PATIENCE_S,
     SNAP,
     TRADE,
     asked,
@@ -29,6 +30,8 @@ from .replay_client import (
     stamp,
     stream,
     trades,
+    turns,
+    until,
 )
 
 pytestmark = pytest.mark.slow  # it waits for sockets
@@ -38,7 +41,7 @@ def test_frames_and_the_snapshot_at_its_place_are_the_recording(tmp_path):
     messages = [*trades(2), diff(0), *trades(1), SNAP, diff(1), *trades(40)]
     first = record(tmp_path / "b.gz", messages[:4])
     second = record(tmp_path / "a", messages[4:], start=T0 + 100)
-    frames, (status, headers, body) = run(frames_and_snapshot, [second, first], snapshot_wait_s=10)
+    frames, (status, headers, body) = run(frames_and_snapshot, [second, first], snapshot_wait_s=PATIENCE_S)
 
     assert status == 200
     whole = sorted([*frames, headers["X-Local-Ts"].encode() + b" " + body], key=stamp)
@@ -56,7 +59,7 @@ def test_local_time_is_sent_in_ns(tmp_path, unit, digits):
 def test_without_stamps_a_frame_is_the_json_byte_for_byte(tmp_path):
     odd = [' {"data":{"e":"trade", "s": "\u00e9"},  "stream":"ethusdt@trade"} ', '{"stream":"ethusdt@trade","data":{']
     path = record(tmp_path / "r", [f"{(T0 + k) * MS} {text}" for k, text in enumerate(odd)] + [SNAP])
-    frames, (_, headers, body) = run(frames_and_snapshot, path, stamps=False, snapshot_wait_s=10)
+    frames, (_, headers, body) = run(frames_and_snapshot, path, stamps=False, snapshot_wait_s=PATIENCE_S)
     assert frames == [text.encode() for text in odd]
     assert "X-Local-Ts" not in headers
     assert json.loads(body) == SNAP
@@ -69,7 +72,8 @@ def test_each_connection_gets_the_streams_it_asked_for(tmp_path):
     async def client(server):
         assert server.streams == (DEPTH, TRADE)
         public = asyncio.create_task(frames_of(server, DEPTH, "no@such", path="/public/stream"))
-        await asyncio.sleep(0.05)
+        await until(lambda: server._clients._open() == 1)
+        await turns()
         assert server.sent == 0  # one of two
         market = frames_of(server, TRADE, path="/market/stream")
         both = [frames for frames, _ in await asyncio.gather(public, market)]
@@ -137,12 +141,13 @@ def test_when_all_clients_are_gone_playing_stands_still_and_nothing_is_skipped(t
     async def client(server):
         async with stream(server) as connection:
             first = [await connection.recv(decode=False) for _ in range(3)]
+            await until(lambda: server.position == 4)
         await asked(server)
-        await asyncio.sleep(0.05)
+        await turns()
         assert (server.sent, server.position) == (3, 4)
         return first + await played(server)
 
-    assert run(client, path, snapshot_wait_s=20) == [line for k, line in enumerate(lines_of(path)) if k != 3]
+    assert run(client, path, snapshot_wait_s=PATIENCE_S) == [line for k, line in enumerate(lines_of(path)) if k != 3]
 
 
 @pytest.mark.parametrize(("speed", "least"), [(1.0, 0.29), (3.0, 0.09), (None, 0.0)])
@@ -160,10 +165,12 @@ def test_a_client_that_does_not_read_stops_playing(tmp_path):
 
     async def client(server):
         async with stream(server) as connection:
-            before = -1
+            before = 0
+            await until(lambda: server.sent)
             while server.sent > before:
                 before = server.sent
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
+                await turns()
             got = 0
             async for _ in connection:
                 got += 1

@@ -15,6 +15,7 @@ from tests.feature_repo.binance_messages import MS, T0, record, snap, spot, usdm
 from .replay_client import (
     ASK,
     DEPTH,
+    PATIENCE_S,
     SNAP,
     asked,
     diff,
@@ -26,6 +27,7 @@ from .replay_client import (
     run,
     stream,
     trades,
+    turns,
     until,
 )
 
@@ -40,19 +42,20 @@ def test_playing_stands_still_at_the_snapshot_until_a_client_has_taken_it_and_cl
         assert (await early)[0] == 400  # no wait for what there will not be
         playing = asyncio.create_task(frames_of(server))
         await until(lambda: server.position == 4)
-        await asyncio.sleep(0.05)
+        await turns()
         assert (server.position, server.sent) == (4, 3)
 
-        closing = asyncio.Event()
-        taking = asyncio.create_task(asked(server, ASK.replace("1000", "1"), hold=closing))
-        await asyncio.sleep(0.05)
+        closing, taken = asyncio.Event(), asyncio.Event()
+        taking = asyncio.create_task(asked(server, ASK.replace("1000", "1"), hold=closing, taken=taken))
+        await taken.wait()
+        await turns()
         assert (server.position, server.sent) == (4, 3)
         closing.set()
         _, headers, body = await taking
         return body, headers["X-Local-Ts"], (await playing)[0]
 
     lines = lines_of(path)
-    body, local_ts, frames = run(client, path, snapshot_wait_s=20)
+    body, local_ts, frames = run(client, path, snapshot_wait_s=PATIENCE_S)
     assert f"{local_ts} ".encode() + body == lines[3]
     assert frames == lines[:3] + lines[4:]
 
@@ -70,7 +73,7 @@ def test_requests_that_came_early_wait_for_the_snapshot_and_those_given_up_do_no
         await played(server)
         return [(await task)[2] for task in early]
 
-    bodies = run(client, path, snapshot_wait_s=20)
+    bodies = run(client, path, snapshot_wait_s=PATIENCE_S)
     assert bodies == [json.dumps(SNAP).encode()] * 2
 
 
@@ -169,7 +172,7 @@ def test_where_the_recording_has_a_gap_requests_wait_for_its_next_snapshot(tmp_p
 
 def test_a_later_snapshot_that_nobody_waits_for_is_passed_over(tmp_path):
     path = record(tmp_path / "r", [SNAP, *trades(2), SNAP, *trades(2)])
-    frames, _ = run(frames_and_snapshot, path, snapshot_wait_s=20)
+    frames, _ = run(frames_and_snapshot, path, snapshot_wait_s=PATIENCE_S)
     assert frames == [line for k, line in enumerate(lines_of(path)) if k not in (0, 3)]
 
 

@@ -16,7 +16,7 @@ from runtime.release_state import served_tag, state
 from runtime.serving import ServedFilter
 
 from .gate_builders import TS
-from .rollback_losses import LOSS, P, ask, settled, wait_for
+from .rollback_losses import LOSS, PATIENCE_S, P, ask, settled, wait_for
 
 pytest_plugins = ("tests.runtime.rollback_releases",)
 
@@ -46,13 +46,19 @@ def test_the_very_next_decision_is_made_by_the_release_before(served, releases, 
 
 def test_it_does_not_wait_for_disk_or_webhook(releases, monkeypatch):
     """Both hang; the answer that follows is the other release's all the same."""
-    over = threading.Event()
-    monkeypatch.setattr("runtime.rollback.change", lambda *_, **__: over.wait(30))
-    served = ServedFilter(releases / "current", watch=AccountWatch(), alert=lambda _: over.wait(30))
+    over, waited_for = threading.Event(), []
+
+    def hangs(*_, **__):
+        over.wait(PATIENCE_S)
+        waited_for.append(1)
+
+    monkeypatch.setattr("runtime.rollback.change", hangs)
+    served = ServedFilter(releases / "current", watch=AccountWatch(), alert=hangs)
     try:
         served.record(LOSS)
         assert round(ask(served).p, 3) == P["one"]
         assert served_tag(releases) == "two.small-live"
+        assert not waited_for
     finally:
         over.set()
         served.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from runtime.account_watch import DAY_NS, AccountWatch, Trade
 from runtime.kill_switch import KILL_NAME
@@ -13,7 +12,7 @@ from runtime.serving import ServedFilter
 
 from .gate_builders import TS
 from .release_folders import candidates
-from .rollback_losses import BUCKETS, LOSS, P, ask, settled, stopped, wait_for
+from .rollback_losses import BUCKETS, LOSS, PATIENCE_S, P, ask, settled, stopped, wait_for
 
 pytest_plugins = ("tests.runtime.rollback_releases",)
 
@@ -44,16 +43,18 @@ def test_the_second_trip_may_come_before_the_link_has_followed_the_first(release
 
     def slow(*args, tag, **more):
         if tag == "two":
-            first.wait(20)
+            first.wait(PATIENCE_S)
         return real(*args, tag=tag, **more)
 
     monkeypatch.setattr("runtime.rollback.change", slow)
     with ServedFilter(releases / "current", watch=AccountWatch(), alert=lambda _: None) as served:
         served.record(LOSS)
+        moving, joined = served._moving, threading.Event()
+        moving.join = lambda *given, join=moving.join: (joined.set(), join(*given))
         served.record(Trade(TS + 1, -6_500.0, 10_000.0))
         assert stopped(served)
         wait_for(lambda: (releases / KILL_NAME).exists())
-        time.sleep(0.3)  # time for the second to be done, if it did not wait for the first
+        assert joined.wait(PATIENCE_S)  # the second waits for the first
         first.set()
         settled(served)
         assert (state(releases).tag, state(releases).stopped) == ("one.shadow", True)
@@ -68,7 +69,7 @@ def test_a_trip_in_the_moment_in_which_the_link_has_followed_the_one_before(tmp_
 
     def slow(*args, tag, **more):
         if tag == "two":
-            held.wait(20)
+            held.wait(PATIENCE_S)
         return real(*args, tag=tag, **more)
 
     class Swap:
@@ -91,7 +92,7 @@ def test_a_trip_in_the_moment_in_which_the_link_has_followed_the_one_before(tmp_
         served._swap = Swap(served._swap)
         served.record(LOSS)
         first = served._moving
-        first.join(20)
+        first.join(PATIENCE_S)
         assert served._swap.tripped
         assert (served.manifest.tag, served_tag(tmp_path)) == ("one.small-live", "two.small-live")
         assert served.refresh() is False

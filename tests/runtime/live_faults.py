@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from feature_repo.constants import ENGINE
+from runtime.live.replay_faults import Pause
 from runtime.live.replay_server import serving
 
 from .live_run import InStep, following
@@ -15,6 +18,7 @@ __all__ = [
     "FAULT_S",
     "JUMP_S",
     "LEAST_S",
+    "PATIENCE_S",
     "SOON_S",
     "SPEED",
     "During",
@@ -37,16 +41,26 @@ AGE_S = 1.2
 """The guard lets data of the last second pass; up to two windows of 0.1 s less or more."""
 JUMP_S = 5.0
 DIGITS = 19
+PATIENCE_S = 60.0
+"""For what must happen, on a machine that is busy with other things."""
 
 
 class During(InStep):
-    """Frames of a span of the recording are what ``do(n, frame)`` makes of them."""
+    """Frames of a span of the recording are what ``do(n, frame)`` makes of them; ``run`` is who gets them."""
+
+    run = None
 
     def __init__(self, part, begin_s, end_s, do):
         self.first, self.end, self.do = part.line(begin_s), part.line(end_s), do
 
     def actions(self, n, frame):
         return self.do(n, frame) if self.first <= n < self.end else (frame,)
+
+    def until(self, condition):
+        """Stand still until then, for a minute at most; what was waited for is for the test to check."""
+        end = time.monotonic() + PATIENCE_S
+        while not condition(self.run) and time.monotonic() < end:
+            yield Pause(0.02)
 
 
 def once(part, *actions):
@@ -61,7 +75,7 @@ def play(part, bundle, folder, faults, *, speed=SPEED, **options):
         serving(part.path, speed=speed, faults=faults) as server,
         following(server, bundle, folder, every=True, watched=True, recordings=folder / "raw", **options) as run,
     ):
-        faults.progress = run.progress
+        faults.progress, faults.run = run.progress, run
         run.shadow.join(500)
     return run
 

@@ -267,14 +267,24 @@ def following(
 
 @contextmanager
 def _watching(run: Run) -> Iterator[None]:
-    stop = threading.Event()
+    stop, vitals = threading.Event(), run.shadow.vitals
+    feed = vitals.feed
 
     def look() -> None:
-        while not stop.wait(_LOOK_S):
-            now_ns = run.shadow.now_ns()
-            run.told.append((now_ns, tuple(run.shadow.vitals.health(now_ns)[1])))
+        now_ns = run.shadow.now_ns()
+        run.told.append((now_ns, tuple(vitals.health(now_ns)[1])))
 
-    thread = threading.Thread(target=look, daemon=True)
+    def look_often() -> None:
+        while not stop.wait(_LOOK_S):
+            look()
+
+    def feed_and_look(**what: Any) -> None:
+        feed(**what)
+        if "connected" in what:  # a connection may be back before anybody has looked
+            look()
+
+    vitals.feed = feed_and_look
+    thread = threading.Thread(target=look_often, daemon=True)
     thread.start()
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from feature_repo.instruments import instrument
 from feature_repo.window import FeatureWindow
 from runtime import decision_log
-from runtime.live import recorder, saved
+from runtime.live import recorder, saved, service
 from runtime.live.saved import load_state
 from runtime.signals import SignalDetector
 
@@ -23,6 +24,15 @@ from .live_run import assert_safe, batch, said
 
 pytest_plugins = ("tests.runtime.live_recordings", "tests.runtime.live_market_time")
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.usefixtures("as_often_in_market_time")]
+
+
+RECORDS = "The recorder failed: [Errno N] No space left on device; recording into"
+LOGS = "Decisions are not being written: [Errno N] No space left on device."
+
+
+def told(run):
+    """Whether the health has said both."""
+    return RECORDS in str(run.reasons) and LOGS in run.reasons
 
 
 class Disk:
@@ -49,8 +59,8 @@ class Disk:
 
 def test_a_full_disk_holds_up_no_decision_and_loses_nothing(part, bundle, tmp_path, monkeypatch):
     """Recording, decisions and state: all of it for 30 s."""
-    disk, state, kept = Disk(), tmp_path / "state.npz", []
-    write_table, savez = pq.write_table, np.savez
+    disk, state, kept, saving = Disk(), tmp_path / "state.npz", [], threading.Lock()
+    write_table, savez, save_state = pq.write_table, np.savez, service.save_state
 
     def write_some(table, path, **options):
         if disk.full:
@@ -64,26 +74,34 @@ def test_a_full_disk_holds_up_no_decision_and_loses_nothing(part, bundle, tmp_pa
             raise disk.refusal()
         savez(file, **arrays)
 
+    def save_alone(path, arrays):
+        with saving:
+            save_state(path, arrays)
+
     monkeypatch.setattr(recorder, "os", disk)
     monkeypatch.setattr(decision_log.pq, "write_table", write_some)
     monkeypatch.setattr(saved.np, "savez", save_some)
+    monkeypatch.setattr(service, "save_state", save_alone)
     end = part.line(FAULT_S + 30)
 
     def do(n, frame):
+        if n == end:
+            yield from faults.until(lambda run: disk.refused >= 3 and told(run))
         if n in (first, end):
-            disk.full = n == first
-            kept.append((disk.refused, state.read_bytes()))
-        return [frame]
+            with saving:  # not in the middle of one
+                kept.append(state.read_bytes())
+                disk.full = n == first
+        yield frame
 
     first = part.line(FAULT_S)
-    run = play(part, bundle, tmp_path, During(part, FAULT_S, FAULT_S + 31, do), state=state, save_s=0.1)
+    faults = During(part, FAULT_S, FAULT_S + 31, do)
+    run = play(part, bundle, tmp_path, faults, state=state, save_s=0.1)
     at = assert_safe(run, part, tmp_path / "raw", bundle)
     assert [said(*decision) for decision in run.decisions] == batch(part.path, bundle, every=1)[1]
     assert (at > FAULT_S).sum() > 100
     print(disk.refused, run.reasons)
     assert disk.refused >= 3
-    assert "The recorder failed: [Errno N] No space left on device; recording into" in str(run.reasons)
-    assert "Decisions are not being written: [Errno N] No space left on device." in run.reasons
+    assert told(run)
 
     assert run.shadow._recorder.lost == run.shadow._gate.lost == 0
     logged = [pq.read_table(file) for file in sorted((tmp_path / "decisions").glob("*/*.parquet"))]
@@ -92,7 +110,7 @@ def test_a_full_disk_holds_up_no_decision_and_loses_nothing(part, bundle, tmp_pa
     assert sum(sum(table["allow"].to_pylist()) for table in logged) == len(at)
     assert list(tmp_path.rglob(".*")) == []
 
-    (_, before), (_, after) = kept
+    before, after = kept
     assert before == after  # the state of before the fault
     for content in (after, state.read_bytes()):
         (tmp_path / "some.npz").write_bytes(content)

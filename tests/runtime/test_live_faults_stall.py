@@ -47,6 +47,7 @@ class Stall(During):
             for _ in range(60):
                 self.now_ns += SECOND_NS // 2
                 yield Pause(0.02)
+            yield from self.until(lambda run: "No message for N s." in run.reasons)
         self.now_ns = max(self.now_ns, int(self.times[n - 1]))
         yield frame
 
@@ -67,7 +68,7 @@ def test_nothing_for_30_s_and_then_all_of_it(part, bundle, tmp_path):
             clock_ns=lambda: faults.now_ns,
         ) as run,
     ):
-        faults.progress = run.progress
+        faults.progress, faults.run = run.progress, run
         assert server.wait_done(500)
         while run.progress()[0] < server.sent or run.progress()[1]:
             time.sleep(0.01)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -24,9 +24,9 @@ from ..events import (
     SELL,
     TRADE,
 )
-from ..instruments import instrument
 from .binance_book import BinanceBook, depth_diff, is_id
-from .binance_kinds import NOT_MODELLED, depth_stream, is_coinm
+from .binance_contract import BinanceContract
+from .binance_kinds import NOT_MODELLED, depth_stream
 from .checks import QTY_END, BadRow, levels, number
 from .rows import EventRows
 from .sequence import BookState, RawDiff, Verdict
@@ -93,7 +93,6 @@ class BinanceParser:
 
     Attributes
     ----------
-    venue, symbol : None until known
     messages : messages of each kind that could be read
     skipped, bad_rows : what was left out, by reason
     depth : what became of diffs and snapshots: depth_before_snapshot, depth_after_gap (held without a valid book),
@@ -102,8 +101,7 @@ class BinanceParser:
     """
 
     def __init__(self) -> None:
-        self.venue: str | None = None
-        self.symbol: str | None = None
+        self._contract = BinanceContract()
         self.messages: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.bad_rows: Counter[str] = Counter()
@@ -116,7 +114,6 @@ class BinanceParser:
         self._last_exch_ns: int | None = None
         self._trade_kind: str | None = None
         self._last_trade_id = -1
-        self._sure = False
         self._handlers: dict[str, Callable[[dict[str, Any], int], None]] = {
             "depthUpdate": self._on_depth,
             "trade": self._on_trade,
@@ -128,6 +125,16 @@ class BinanceParser:
             "partialDepth": self._on_partial,
             "feed lost": self._on_lost,
         }
+
+    @property
+    def venue(self) -> str | None:
+        """None until known."""
+        return self._contract.venue
+
+    @property
+    def symbol(self) -> str | None:
+        """None until known."""
+        return self._contract.symbol
 
     @property
     def book_valid(self) -> bool:
@@ -177,7 +184,7 @@ class BinanceParser:
         return Progress(
             self._last_local_ns,
             -1 if self._last_exch_ns is None else self._last_exch_ns,
-            self.venue != "binance_spot" if self._sure else None,
+            self._contract.futures,
             *self._book.sequence.progress,
             self._trade_kind,
             self._last_trade_id,
@@ -208,8 +215,7 @@ class BinanceParser:
         """
         if at.book is BookState.FRESH:
             raise InputError("a place just behind a snapshot", "one that a diff has followed", "Save a moment later")
-        instrument(venue, symbol)
-        self.venue, self.symbol, self._sure = venue, symbol, at.futures is not None
+        self._contract.resume(venue, symbol, sure=at.futures is not None)
         self._last_local_ns = at.local_ns
         self._last_exch_ns = None if at.exch_ns < 0 else at.exch_ns
         self._book.resume(at.book, at.book_id, at.book_exch_ns)
@@ -280,34 +286,6 @@ class BinanceParser:
         self.skipped[kind] += 1
         return None
 
-    def _identify(self, symbol: str, futures: bool, *, sure: bool) -> None:
-        """Take symbol and venue from the first messages that tell them; refuse any other.
-
-        Depth, liquidations and mark prices are ``sure`` of the venue. Trades and tickers only hint at it, and give way.
-        """
-        if symbol != self.symbol:
-            if type(symbol) is not str:
-                raise BadRow("field 's' is no text")
-            if self.symbol is not None:
-                self._other_symbol(symbol)
-            self.symbol = symbol
-        if self._sure or (self.venue is not None and not sure):
-            return
-        self._sure = sure
-        self.venue = ("binance_coinm" if is_coinm(symbol) else "binance_usdm") if futures else "binance_spot"
-        if sure:
-            instrument(self.venue, symbol)
-
-    def _other_symbol(self, symbol: str) -> NoReturn:
-        """A contract that we know is a second one; anything else is taken for a damaged name."""
-        try:
-            instrument(self.venue or "", symbol)
-        except InputError:
-            raise BadRow("field 's' is another symbol") from None
-        raise InputError(
-            f"field 's' is {symbol!r} after {self.symbol!r}", "one symbol a recording", "Split it by symbol"
-        )
-
     def _time(self, ms: Any, local_ns: int, kind: str, name: str) -> int:
         """Exchange time in ns; ms, or us from a spot stream opened with timeUnit=MICROSECOND."""
         if type(ms) is not int:
@@ -336,15 +314,11 @@ class BinanceParser:
         name = "T" if futures else "E"
         exch_ns = self._time(data[name], local_ns, "depthUpdate", name)
         diff = depth_diff(data, exch_ns, futures=futures)
-        self._same_market(futures, "depthUpdate")
-        self._identify(data["s"], futures, sure=True)
+        self._contract.same_market(futures, "depthUpdate")
+        self._contract.identify(data["s"], futures, sure=True)
         if self._book.diff(diff, local_ns) is Verdict.DUPLICATE:
             raise BadRow("depthUpdate: duplicate id")
         self._last_exch_ns = exch_ns
-
-    def _same_market(self, futures: bool, kind: str) -> None:
-        if self._sure and futures != (self.venue != "binance_spot"):
-            raise BadRow(f"{kind}: of {'futures in a spot' if futures else 'spot in a futures'} recording")
 
     def _on_snapshot(self, data: dict[str, Any], local_ns: int) -> None:
         last_id = data["lastUpdateId"]
@@ -369,11 +343,11 @@ class BinanceParser:
             return
         if last_id < self._book.partial_id():
             raise BadRow("partialDepth: duplicate id")
-        self._same_market(not spot, "partialDepth")
+        self._contract.same_market(not spot, "partialDepth")
         # Spot names the symbol in the stream only.
         symbol = self._stream.partition("@")[0].upper() if spot else data["s"]
         exch_ns = self._time_or_previous(data, local_ns, "partialDepth")
-        self._identify(symbol, not spot, sure=True)
+        self._contract.identify(symbol, not spot, sure=True)
         self._book.partial(self._stream, last_id, exch_ns, local_ns, bid, ask)
 
     def _on_trade(self, data: dict[str, Any], local_ns: int) -> None:
@@ -402,7 +376,7 @@ class BinanceParser:
         if type(seller) is not bool:
             raise BadRow(f"{kind}: field 'm' is neither true nor false")
         # Of the three venues only spot has the field M.
-        self._identify(data["s"], "M" not in data, sure=False)
+        self._contract.identify(data["s"], "M" not in data, sure=False)
         self._last_exch_ns = exch_ns
         self._note_trade(kind, trade_id)
         self._rows.one(TRADE | (SELL if seller else BUY), exch_ns, local_ns, px, qty)
@@ -418,7 +392,7 @@ class BinanceParser:
         ask_qty = number(data["A"], "bookTicker", "A", zero=True, end=QTY_END)
         symbol, futures = data["s"], "T" in data
         exch_ns = self._time_or_previous(data, local_ns, "bookTicker")
-        self._identify(symbol, futures, sure=False)
+        self._contract.identify(symbol, futures, sure=False)
         self._rows.one(DEPTH_BBO | BUY, exch_ns, local_ns, bid, bid_qty)
         self._rows.one(DEPTH_BBO | SELL, exch_ns, local_ns, ask, ask_qty)
 
@@ -433,7 +407,7 @@ class BinanceParser:
         side = {"SELL": SELL, "BUY": BUY}.get(order["S"])
         if side is None:
             raise BadRow("forceOrder: field 'S' is neither SELL nor BUY")
-        self._identify(order["s"], True, sure=True)
+        self._contract.identify(order["s"], True, sure=True)
         self._last_exch_ns = exch_ns
         self._rows.one(LIQUIDATION | side, exch_ns, local_ns, px, qty)
 
@@ -445,7 +419,7 @@ class BinanceParser:
         settlement = data["T"]
         if not isfinite(rate) or type(settlement) is not int or not 0 <= settlement < _SETTLEMENT_END_MS:
             raise BadRow("markPriceUpdate: field 'r' is no number or 'T' no time")
-        self._identify(data["s"], True, sure=True)
+        self._contract.identify(data["s"], True, sure=True)
         self._last_exch_ns = exch_ns
         self._rows.one(FUNDING, exch_ns, local_ns, px, 0.0)
         self._rows.extra(settlement * MS_NS, rate)

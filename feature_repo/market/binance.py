@@ -26,7 +26,7 @@ from ..events import (
 )
 from .binance_book import BinanceBook, depth_diff, is_id
 from .binance_contract import BinanceContract
-from .binance_kinds import NOT_MODELLED, depth_stream
+from .binance_kinds import other_kind
 from .checks import QTY_END, BadRow, levels, number
 from .rows import EventRows
 from .sequence import BookState, RawDiff, Verdict
@@ -40,7 +40,6 @@ on, also where other messages come before the first diff."""
 STEPS_BACK = "local time steps back"
 """The one reason for a bad row that does not cost its rows: they are kept, at the latest local time seen."""
 
-_CONTROL = {"result", "error", "code", "method", "generated"}
 _SETTLEMENT_END_MS = 9 * 10**12  # more does not fit in ns
 _FAR_NS = 86_400_000 * MS_NS
 _MS_END = 10**14  # a larger time is in us
@@ -239,8 +238,9 @@ class BinanceParser:
         kind = data.get("e")
         handler = self._handlers.get(kind) if type(kind) is str else None
         if handler is None or (kind == "depthUpdate" and stream):
-            kind = self._other_kind(kind, message, data, stream)
+            kind, unused = other_kind(message, data, stream)
             if kind is None:
+                self.skipped[unused] += 1
                 return
             handler = self._handlers[kind]
         back = local_ns < self._last_local_ns
@@ -259,32 +259,6 @@ class BinanceParser:
         self.messages[kind] += 1
         if back:
             raise BadRow(STEPS_BACK)
-
-    def _other_kind(self, kind: Any, message: dict[str, Any], data: dict[str, Any], stream: str) -> str | None:
-        """What a message is that its field 'e' alone does not tell; None if it is to be skipped."""
-        if kind == "depthUpdate":
-            what = depth_stream(stream)
-            if what == "rpi":
-                self.skipped["RPI depth stream"] += 1
-                return None
-            return "depthUpdate" if what == "diff" else "partialDepth"
-        if kind is None:
-            if "lastUpdateId" in data:
-                return "partialDepth" if stream and depth_stream(stream) == "partial" else "snapshot"
-            if "u" in data and "B" in data and "A" in data:
-                return "bookTicker"  # of spot, which names no event
-            if message.get("ofi_meta") == "feed lost":
-                return "feed lost"
-            if not _CONTROL.isdisjoint(message):
-                self.skipped["control or unnamed message"] += 1
-                return None
-            raise BadRow("unknown kind: no field 'e'")
-        if type(kind) is not str:
-            raise BadRow("field 'e' is no text")
-        if kind not in NOT_MODELLED:
-            raise BadRow(f"unknown kind {kind[:40]!r}")
-        self.skipped[kind] += 1
-        return None
 
     def _time(self, ms: Any, local_ns: int, kind: str, name: str) -> int:
         """Exchange time in ns; ms, or us from a spot stream opened with timeUnit=MICROSECOND."""

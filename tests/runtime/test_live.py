@@ -85,7 +85,7 @@ def test_a_process_that_was_stopped_goes_on_as_if_it_never_had(two_minutes, ethu
         part = tmp_path / f"{begin}.txt"
         part.write_bytes(b"".join(lines[begin:end]))
         with (
-            serving(part, speed=0, snapshot_wait_s=5) as server,
+            serving(part, speed=0) as server,
             following(server, ethusdt, tmp_path, every=True, state=state) as run,
         ):
             run.shadow.join(120)

@@ -84,6 +84,7 @@ class ServedFilter:
         self._day_ends_ns = _NEVER_NS
         self._tripped_day: int | None = None
         self._pending = self._stopped = False  # the link has to be moved; nothing is allowed any more
+        self._trips = 0  # of the watch that took a release back or stopped everything
         self._before = None if watch is None else self._ready(self._gate)
         self._moving: threading.Thread | None = None
         self._thread: threading.Thread | None = None
@@ -174,6 +175,7 @@ class ServedFilter:
             Whether another release serves now. One that cannot be used is tried once; ``last_error`` says why not.
         """
         with self._busy:
+            trips = self._trips
             if self._pending or self._stopped:
                 return False
             try:
@@ -188,7 +190,7 @@ class ServedFilter:
                 return False
             before = None if self._watch is None else self._ready(gate)
             with self._swap:
-                if self._pending or self._stopped:  # tripped meanwhile: look again when the link is moved
+                if self._trips != trips:  # tripped meanwhile: look again, also where the link has been moved by now
                     self._seen = None
                     return False
                 self.last_error = None
@@ -238,6 +240,7 @@ class ServedFilter:
             if self._stopped or not trades(manifest):
                 return
             at_ns = at_ns or manifest.rollout.since_ns  # a record that is none, before the first question
+            self._trips += 1
             again, self._tripped_day = self._tripped_day == at_ns // DAY_NS, at_ns // DAY_NS
             to, self._before = self._before, None
             self._pending = True

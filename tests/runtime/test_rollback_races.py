@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from runtime.account_watch import DAY_NS, AccountWatch, Trade
 from runtime.kill_switch import KILL_NAME
 from runtime.release_change import change
@@ -17,8 +19,16 @@ from .rollback_losses import BUCKETS, LOSS, PATIENCE_S, P, ask, settled, stopped
 pytest_plugins = ("tests.runtime.rollback_releases",)
 
 
-def test_what_the_link_names_while_it_trips_is_not_taken_up(releases, monkeypatch):
-    """A step of the losing model is being loaded when the loss is told."""
+@pytest.mark.parametrize("moved", [False, True], ids=["link not moved yet", "link moved by then"])
+def test_what_the_link_names_while_it_trips_is_not_taken_up(releases, monkeypatch, moved):
+    """A step of the losing model is being loaded when the loss is told; the link may be back before it is loaded."""
+    held, really = threading.Event(), change
+
+    def when_it_may(*args, **more):
+        held.wait(PATIENCE_S)
+        return really(*args, **more)
+
+    monkeypatch.setattr("runtime.rollback.change", when_it_may)
     with ServedFilter(releases / "current", watch=AccountWatch(), alert=lambda _: None) as served:
         grown = dict.fromkeys(state(releases).multipliers, 0.4)
         change(releases, "step", at_ns=3, why="", multipliers=grown)
@@ -27,11 +37,15 @@ def test_what_the_link_names_while_it_trips_is_not_taken_up(releases, monkeypatc
         def slow(self, gate):
             if gate.manifest.tag == "two.step-1":
                 self.record(LOSS)
+                if moved:
+                    held.set()
+                    settled(self)
             return real(self, gate)
 
         monkeypatch.setattr(ServedFilter, "_ready", slow)
         assert served.refresh() is False
         assert round(ask(served).p, 3) == P["one"]
+        held.set()
         settled(served)
         assert state(releases).tag == "one.small-live"  # the step was taken back with its model
         served.refresh()

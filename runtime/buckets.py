@@ -212,6 +212,12 @@ def _counting(text: str, fee_tier: str, name: str) -> list[tuple[int, dict[str, 
     except csv.Error as e:
         raise InputError(f"{name} is no CSV ({e})", "buckets.csv as it was written", _AGAIN) from e
     missing = [c for c in _COLUMNS if c not in columns]
+    if len(missing) == len(_COLUMNS):  # as the trainer writes it
+        raise InputError(
+            f"{name} holds no judged bucket: its release was trained without a shadow run",
+            "the release of one",
+            "Make it with `ofi-meta shadow`",
+        )
     if missing:
         raise InputError(f"{name} without the columns {', '.join(missing)}", "every column of reports.buckets", _AGAIN)
     want = {"fee_tier": fee_tier, "model": "true", "exit": _EXIT}

@@ -113,13 +113,15 @@ class BinanceParser:
         self._last_exch_ns: int | None = None
         self._trade_kind: str | None = None
         self._last_trade_id = -1
-        self._handlers: dict[str, Callable[[dict[str, Any], int], None]] = {
+        self._by_name: dict[str, Callable[[dict[str, Any], int], None]] = {
             "depthUpdate": self._on_depth,
             "trade": self._on_trade,
             "aggTrade": self._on_trade,
             "bookTicker": self._on_ticker,
             "forceOrder": self._on_force_order,
             "markPriceUpdate": self._on_mark_price,
+        }
+        self._handlers = self._by_name | {  # names of ours, which no message may take for its own
             "snapshot": self._on_snapshot,
             "partialDepth": self._on_partial,
             "feed lost": self._on_lost,
@@ -236,7 +238,7 @@ class BinanceParser:
                 return
             raise BadRow("field 'data' is no JSON object")
         kind = data.get("e")
-        handler = self._handlers.get(kind) if type(kind) is str else None
+        handler = self._by_name.get(kind) if type(kind) is str else None
         if handler is None or (kind == "depthUpdate" and stream):
             kind, unused = other_kind(message, data, stream)
             if kind is None:

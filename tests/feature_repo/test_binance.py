@@ -196,6 +196,7 @@ def test_a_live_feed_gives_the_same_rows_as_the_file():
         (trade(qty=5), "trade: field 'q' is no number"),
         ({**trade(), "t": "x"}, "trade: field 't' is no whole number"),
         ({"e": "tarde", "E": T0}, "unknown kind 'tarde'"),
+        ({"e": "feed lost", "E": T0}, "unknown kind 'feed lost'"),  # a name of ours, not of the venue's
         ({"x": 1}, "unknown kind: no field 'e'"),
         ({"stream": 3, "data": {}}, "field 'stream' is no text"),
         ([1], "the message is no JSON object"),

@@ -15,7 +15,7 @@ __all__ = ["Block", "Command", "Document", "command_of", "slug"]
 _SHELL = ("", "sh", "bash", "shell", "console")
 _COMMAND = re.compile(
     r"(?P<before>(?:[A-Z][A-Z0-9_]*=\S*\s+)*)(?:/usr/bin/time -v\s+)?(?:\.venv/bin/)?"
-    r"(?P<words>(?:make|ofi-meta|python3? -m)(?:\s.*)?)$"
+    r"(?P<words>(?:make|ofi-meta|python3? -m|feast -c)(?:\s.*)?)$"
 )
 _EXPORT = re.compile(r"(?:export\s+)?((?:[A-Z][A-Z0-9_]*=\S*\s*)+)$")
 _MODULE = re.compile(r"python3?\s+-m\s")

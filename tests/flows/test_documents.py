@@ -70,6 +70,8 @@ def check(command: Command) -> None:
         _check_make(rest, command.variables)
     elif name == "ofi-meta":
         _check_ofi_meta(rest, whole=command.whole)
+    elif name == "feast":
+        _check_feast(rest)
     else:
         _check_module(rest[1:])
     for variable in command.variables:
@@ -118,6 +120,12 @@ def _check_train(words: list[str], *, whole: bool) -> None:
     except SystemExit as error:
         if error.code:
             raise Fault("python -m meta_models.train does not take that") from error
+
+
+def _check_feast(words: list[str]) -> None:
+    """Those that its tests run from a shell: Feast takes seconds to import."""
+    if words[:2] != ["-c", "feature_repo"] or words[2] not in ("apply", "materialize-incremental", "serve"):
+        raise Fault(f"feast {' '.join(words)} is not one that a test runs")
 
 
 def _check_module(words: list[str]) -> None:

@@ -253,8 +253,9 @@ def test_writing_replaces_the_same_tag_and_nothing_else(tmp_path):
 
 
 DAMAGED_BUCKETS = [
-    ("", "without the columns fee_tier"),
-    ("bucket,n\n", "without the columns fee_tier"),
+    ("", "no judged bucket: its release was trained without a shadow run"),
+    ("bucket,n\n", "no judged bucket: its release was trained without a shadow run"),
+    ("fee_tier,n\n", "without the columns profile"),
     (buckets_csv().replace("multiplier", "share"), "without the columns multiplier"),
     (buckets_csv({"B/momentum/all/all/all/other": 1.5}), "line 2: multiplier '1.5'"),
     (buckets_csv({"B/momentum/all/all/all/other": -0.1}), "multiplier '-0.1'"),

@@ -234,9 +234,14 @@ def test_a_model_without_a_bucket_that_pays_stays_in_the_shadow(tmp_path):
             change(releases, event, at_ns=5, why="", tag=tag)
 
 
-def test_a_candidate_with_damaged_buckets_is_not_rolled_out(tmp_path):
-    releases = candidates(tmp_path, "bad", buckets="bucket,n\n")
-    with pytest.raises(InputError, match=r"bad/buckets\.csv without the columns"):
+@pytest.mark.parametrize(
+    ("buckets", "says"),
+    [("bucket,n\n", "holds no judged bucket"), ("fee_tier,n\n", "without the columns")],
+    ids=["trained by itself", "damaged"],
+)
+def test_a_candidate_without_judged_buckets_is_not_rolled_out(tmp_path, buckets, says):
+    releases = candidates(tmp_path, "bad", buckets=buckets)
+    with pytest.raises(InputError, match=rf"bad/buckets\.csv {says}"):
         do(releases, "passed", tag="bad")
     assert not (releases / "current").exists()
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from .constants import ENGINE, MODEL
 from .field_terms import REFERENCES, SYMBOLS, UNITS
 from .fields import CHANNELS, CONTEXT, FIELDS, MARKET
-from .paths import atomic_path
+from .page_command import page_command
 
 __all__ = ["features_page", "main"]
 
@@ -79,13 +78,7 @@ _TYPES = {"i8": "int64", "f8": "float64", "?": "bool"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page to the path given, or to standard output."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments:
-        sys.stdout.write(features_page())
-        return 0
-    with atomic_path(Path(arguments[0])) as beside:
-        beside.write_text(features_page(), encoding="utf-8")
-    return 0
+    return page_command(features_page, argv)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 
-from feature_repo.paths import atomic_path
+from feature_repo.page_command import page_command
 
 __all__ = ["PUBLIC", "api_page", "main"]
 
@@ -91,13 +90,7 @@ def _meaning(thing: object) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page to the path given, or to standard output."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments:
-        sys.stdout.write(api_page())
-        return 0
-    with atomic_path(Path(arguments[0])) as beside:
-        beside.write_text(api_page(), encoding="utf-8")
-    return 0
+    return page_command(api_page, argv)
 
 
 if __name__ == "__main__":

@@ -141,12 +141,10 @@ def shadow(
     ] = "fitted",
 ) -> None:
     """The experiment matrix A/B/C x (no model, model), from a recording to a verdict."""
-    from pydantic import ValidationError
-
-    from .parameters import ShadowParameters, check_folders, refused
+    from .parameters import ShadowParameters, as_options, check_folders
     from .steps import check_candidates
 
-    try:
+    with as_options():
         parameters = ShadowParameters(
             tape=tape,
             symbol=symbol,
@@ -172,8 +170,6 @@ def shadow(
             model=model,
             tau=tau,
         )
-    except ValidationError as error:
-        raise refused(error) from None
     check_folders(parameters.out, parameters.releases, parameters.models)
     if parameters.tape is not None and not parameters.tape.exists():
         # Before the server starts: a typing error should not take ten seconds to tell.

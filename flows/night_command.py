@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from reports.console import wide_console
 
 from . import environment
-from .parameters import check_folders, refused
+from .parameters import as_options, check_folders
 from .progress import SERVER_START
 
 __all__ = ["run"]
@@ -49,7 +47,7 @@ def run(
         from .markets import Market
         from .nightly import NightlyParameters, nightly_flow
 
-        try:
+        with as_options():
             markets = [Market(source=s) for s in sources] or [Market(edge=edge, seed=seed)]
             told = NightlyParameters(
                 markets=markets,
@@ -64,8 +62,6 @@ def run(
                 releases=releases,
                 models=models,
             )
-        except ValidationError as error:
-            raise refused(error) from None
     # Outside: the flow ends the status that was shown until its server was up.
     ended = nightly_flow(told, return_state=True)
     wide_console().out(f"Page: {out / 'index.html'}", highlight=False)

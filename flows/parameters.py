@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +13,7 @@ from feature_repo.constants import MODEL
 from feature_repo.errors import InputError
 from feature_repo.instruments import FEE_TIERS
 
-__all__ = ["ShadowParameters", "check_folders", "refused"]
+__all__ = ["ShadowParameters", "as_options", "check_folders"]
 
 
 class ShadowParameters(BaseModel):
@@ -68,14 +70,18 @@ class ShadowParameters(BaseModel):
         return name
 
 
-def refused(error: ValidationError) -> InputError:
-    """The first of the values that pydantic does not take, as a command says it."""
-    first = error.errors()[0]
-    return InputError(
-        f"--{'-'.join(map(str, first['loc'])).replace('_', '-')} {first['input']!r}",
-        first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
-        "Give another value",
-    )
+@contextmanager
+def as_options() -> Iterator[None]:
+    """The first of the values that pydantic does not take, as a command says it: InputError for ValidationError."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"--{'-'.join(map(str, first['loc'])).replace('_', '-')} {first['input']!r}",
+            first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+            "Give another value",
+        ) from None
 
 
 def check_folders(*folders: Path) -> None:

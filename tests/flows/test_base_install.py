@@ -67,6 +67,13 @@ class Venv:
     root: Path
     work: Path
 
+    @classmethod
+    def at(cls, folder: Path) -> Venv:
+        made = cls(folder / "venv", folder / "work")
+        made.work.mkdir()
+        call(sys.executable, "-m", "venv", "--without-pip", str(made.root))
+        return made
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A program of the venv; the compiled kernels of all calls are kept beside it."""
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.root), "NUMBA_CACHE_DIR": str(self.root / "cache")}
@@ -104,10 +111,7 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def base(wheel, tmp_path_factory) -> Venv:
     """The base install: numpy, numba, onnxruntime and pyarrow as locked, and what they need."""
-    folder = tmp_path_factory.mktemp("base")
-    venv = Venv(folder / "venv", folder / "work")
-    venv.work.mkdir()
-    call(sys.executable, "-m", "venv", "--without-pip", str(venv.root))
+    venv = Venv.at(tmp_path_factory.mktemp("base"))
     # A constraint, not a requirement: of the lock only what the base extra asks for is installed.
     venv.install("--constraint", str(ROOT / "requirements.lock"), str(wheel))
     return venv
@@ -116,10 +120,7 @@ def base(wheel, tmp_path_factory) -> Venv:
 @pytest.fixture(scope="module")
 def full(wheel, tmp_path_factory) -> Venv:
     """All libraries of this Python, but the project from the wheel: its editable .pth is not followed from here."""
-    folder = tmp_path_factory.mktemp("full")
-    venv = Venv(folder / "venv", folder / "work")
-    venv.work.mkdir()
-    call(sys.executable, "-m", "venv", "--without-pip", str(venv.root))
+    venv = Venv.at(tmp_path_factory.mktemp("full"))
     venv.install("--no-deps", str(wheel))
     (site,) = venv.root.glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")

@@ -103,6 +103,9 @@ bench: setup  ## measure speed and size side by side; writes reports/bench.json 
 # A process a core, four at most (each takes up to 1.5 GB); a file of tests stays in one of them.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Of the long ones many wait, for a clock or a process: one more of them at a time than there are cores.
+LONG_PARALLEL = $(subst -n logical,-n $(shell expr $$(nproc) + 1),$(PARALLEL))
+
 test: setup  ## everything but the long tests, under ten minutes
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not long" --durations=10
 
@@ -110,7 +113,7 @@ test-fast: setup  ## the fast subset, under a minute
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not long and not slow"
 
 test-long: setup  ## the long tests
-	@$(BIN)/python -m pytest $(PARALLEL) -m long --durations=15; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
+	@$(BIN)/python -m pytest $(LONG_PARALLEL) -m long --durations=15; code=$$?; [ $$code -eq 5 ] && exit 0 || exit $$code
 
 lint: setup  ## ruff, formatting, import directions, types of the public API
 	@$(BIN)/ruff check .

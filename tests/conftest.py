@@ -18,6 +18,7 @@ LONG_S = {
     "tests/feature_repo/test_sim_edge.py": 65,
     "tests/flows/test_cached.py": 55,
     "tests/flows/test_entries_command.py": 50,
+    "tests/flows/test_reader.py": 60,
     "tests/runtime/test_live_faults_snapshot.py": 50,
     "tests/flows/test_drift_measured.py": 45,
     "tests/feature_repo/test_parity.py": 40,

@@ -146,6 +146,22 @@ def trained(folder: Path, made):
         )
 
 
+@pytest.fixture(scope="module")
+def made():
+    from tests.meta_models.learnable import make
+
+    return make(3_000, C=24, hours=36.0)
+
+
+@pytest.fixture(scope="module")
+def here(made, tmp_path_factory):
+    """What this machine makes of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNNER", "SCHEDULER"):
+            patch.delenv(name, raising=False)
+        return trained(tmp_path_factory.mktemp("here"), made)
+
+
 def assert_same(one, two):
     np.testing.assert_array_equal(one.p_test, two.p_test)
     assert np.isfinite(one.p_test).sum() > 1_000
@@ -158,12 +174,7 @@ def assert_same(one, two):
         assert (first / "model.onnx").read_bytes() == (second / "model.onnx").read_bytes()
 
 
-def test_a_training_survives_a_killed_worker(local, tmp_path, request):
-    from tests.meta_models.learnable import make
-
-    made = make(3_000, C=24, hours=36.0)
-    here = trained(tmp_path / "here", made)
-
+def test_a_training_survives_a_killed_worker(local, made, here, tmp_path, request):
     cluster = request.getfixturevalue("cluster")
     scheduler, checkpoints = cluster.scheduler, tmp_path / "there" / "checkpoints"
 
@@ -209,14 +220,10 @@ def slow_sum(k: int, values: np.ndarray) -> int:
     return int(values.sum()) + k
 
 
-def test_a_training_on_a_worker_uses_its_cluster(local, tmp_path, request):
+def test_a_training_on_a_worker_uses_its_cluster(local, made, here, tmp_path, request):
     """A symbol is one task of a flow, its fits are tasks again: neither waits for the place of the other."""
     from distributed import Client
 
-    from tests.meta_models.learnable import make
-
-    made = make(3_000, C=24, hours=36.0)
-    here = trained(tmp_path / "here", made)
     cluster = request.getfixturevalue("cluster")
     with Client(cluster, set_as_default=False) as client:
         symbols = [client.submit(trained, tmp_path / name, made, pure=False) for name in ("one", "two")]

@@ -15,8 +15,7 @@ configure()
 from prefect import flow, task
 from pydantic import Field
 
-from feature_repo.errors import InputError
-from reports.drift import ALERT, WARN
+from reports.drift import ALERT, NA, WARN
 from reports.page_index import write_index
 from runtime.alerts import send_alert
 from runtime.release_state import CURRENT_NAME
@@ -45,7 +44,7 @@ class DriftParameters(MarketParameters):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a market's day looked like; plain values."""
+    """What a market's day looked like; plain values. Without a release yet, N/A and no page."""
 
     symbol: str
     venue: str
@@ -59,10 +58,13 @@ class Watched:
 
 @task(name="drift", retries=1, retry_delay_seconds=10, retry_condition_fn=not_hopeless, tags=[HEAVY])
 def watch(made: MarketMade, parameters: DriftParameters) -> Watched:
-    """One market. The release is asked as if it were rolled out in full."""
+    """One market. The release is asked as if it were rolled out in full; a market that has none yet is no failure."""
     releases, out = (parameters.place(folder, made) for folder in (parameters.releases, parameters.out))
     day = judged_day(made, parameters.day).isoformat()
-    release = releases / (parameters.release or _watched_tag(releases, made))
+    tag = parameters.release or _watched_tag(releases, made)
+    if tag is None:
+        return Watched(made.symbol, made.venue, made.simulated, day, "", NA, "", ("no release to compare with yet",))
+    release = releases / tag
     with one_at_a_time(made.venue, made.symbol):
         result = run_drift(
             release, Path(made.tape), Path(made.features), Path(made.labels), day, out, time_last=parameters.timed
@@ -94,7 +96,7 @@ def drift_flow(parameters: DriftParameters | None = None) -> Any:
     """
     outcomes = each_market(watch, parameters or DriftParameters())
     for done in outcomes:
-        if done.value is None:
+        if done.value is None or not done.value.path:
             continue
         file_link(f"drift-{done.value.symbol}", f"Drift report of {done.item}", Path(done.value.path) / "index.html")
         if done.value.status == ALERT:
@@ -111,7 +113,11 @@ def drift_flow(parameters: DriftParameters | None = None) -> Any:
             "flagged": "; ".join(w.flagged[:5]) + (f" and {len(w.flagged) - 5} more" if len(w.flagged) > 5 else ""),
         },
     )
-    return end_with([_alarm(o) for o in outcomes], "markets without an alert", lambda w: f"{w.status} on {w.day}")
+    return end_with([_alarm(o) for o in outcomes], "markets without an alert", _told)
+
+
+def _told(watched: Watched) -> str:
+    return f"{watched.status} on {watched.day}" + ("" if watched.release else ", no release to compare with yet")
 
 
 def _alarm(outcome: Outcome[str, Watched]) -> Outcome[str, Watched]:
@@ -124,11 +130,6 @@ def _alarm(outcome: Outcome[str, Watched]) -> Outcome[str, Watched]:
     )
 
 
-def _watched_tag(releases: Path, made: MarketMade) -> str:
-    """What serves, or the newest candidate."""
-    if (releases / CURRENT_NAME).exists():
-        return CURRENT_NAME
-    tag = newest_candidate(releases, made)
-    if tag is None:
-        raise InputError(f"no release of {made.name} in {releases}", "at least a candidate", "Run retrain first")
-    return tag
+def _watched_tag(releases: Path, made: MarketMade) -> str | None:
+    """What serves, or else the newest candidate."""
+    return CURRENT_NAME if (releases / CURRENT_NAME).exists() else newest_candidate(releases, made)

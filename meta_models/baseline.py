@@ -94,7 +94,8 @@ def fit_logistic(columns: np.ndarray, y: np.ndarray, weight: np.ndarray) -> Line
     scale = fit_scale(columns, _names(columns), np.inf)
     model = LogisticRegression(C=_RIDGE / columns.shape[1], tol=_TOLERANCE, max_iter=1_000)
     with threadpool_limits(1):  # sums are split by thread, and with them the last bits
-        model.fit(scale(columns), y, sample_weight=weight)
+        # In float32 the gradient's own noise is above the tolerance, and the solver ends in a failed line search.
+        model.fit(scale(columns).astype(np.float64), y, sample_weight=weight)
     return scale, model.coef_[0].astype(np.float64), float(model.intercept_[0])
 
 

@@ -18,7 +18,7 @@ from flows.nightly import NightlyParameters
 from flows.outcomes import end_with
 from flows.prepare import contracts, prepare
 from flows.promote import PromoteParameters, _drift_status
-from flows.watch import Watched, _alarm, _watched_tag
+from flows.watch import DriftParameters, Watched, _alarm, _told, _watched_tag, watch
 from runtime.release_change import change
 from tests.runtime.gate_builders import bundle_folder
 
@@ -63,8 +63,7 @@ def test_drift_looks_at_what_serves_or_else_at_the_newest_candidate_of_the_contr
     release(tmp_path, "mine", 100)
     release(tmp_path, "other", 200, symbol="BTCUSDT")
     assert _watched_tag(tmp_path, market()) == "mine"
-    with pytest.raises(Exception, match=r"no release of SOLUSDT \(binance_usdm\) in"):
-        _watched_tag(tmp_path, market(symbol="SOLUSDT"))
+    assert _watched_tag(tmp_path, market(symbol="SOLUSDT")) is None
     change(tmp_path, "operator_promote", at_ns=1, why="a test", tag="mine")
     assert _watched_tag(tmp_path, market()) == "current"
 
@@ -125,11 +124,24 @@ def watched(status: str) -> Outcome[str, Watched]:
 
 @pytest.mark.parametrize(("status", "ended"), [("OK", "COMPLETED"), ("WARN", "COMPLETED"), ("ALERT", "FAILED")])
 def test_an_alert_fails_the_flow_with_what_moved(status, ended):
-    done = end_with([_alarm(watched("OK")), _alarm(watched(status))], "markets without an alert", lambda w: w.status)
+    done = end_with([_alarm(watched("OK")), _alarm(watched(status))], "markets without an alert", _told)
     assert done.type.value == ended
     if status == "ALERT":
         assert "1 of 2 markets without an alert" in done.message
         assert "ALERT on 2026-01-05 (spread_bps): find out why" in done.message
+
+
+def test_a_market_without_a_release_yet_has_nothing_to_be_compared_with_and_does_not_fail(tmp_path):
+    out = tmp_path / "out"
+    asked = DriftParameters(day=date(2026, 1, 5), releases=tmp_path, out=out)
+    told = watch.fn(market(), asked)
+    assert (told.status, told.release, told.path) == ("N/A", "", "")
+    done = end_with([_alarm(Outcome("ETHUSDT", told, None))], "markets without an alert", _told)
+    assert done.is_completed()
+    assert done.message == (
+        "1 of 1 markets without an alert (ETHUSDT: N/A on 2026-01-05, no release to compare with yet)"
+    )
+    assert not out.exists()
 
 
 def test_a_flow_names_what_failed_and_what_was_done():

@@ -131,5 +131,6 @@ def _alarm(outcome: Outcome[str, Watched]) -> Outcome[str, Watched]:
 
 
 def _watched_tag(releases: Path, made: MarketMade) -> str | None:
-    """What serves, or else the newest candidate."""
-    return CURRENT_NAME if (releases / CURRENT_NAME).exists() else newest_candidate(releases, made)
+    """What serves, or else the newest candidate. A link to a release that is gone is no missing release."""
+    current = releases / CURRENT_NAME
+    return CURRENT_NAME if current.is_symlink() or current.exists() else newest_candidate(releases, made)

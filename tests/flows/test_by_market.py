@@ -66,6 +66,9 @@ def test_drift_looks_at_what_serves_or_else_at_the_newest_candidate_of_the_contr
     assert _watched_tag(tmp_path, market(symbol="SOLUSDT")) is None
     change(tmp_path, "operator_promote", at_ns=1, why="a test", tag="mine")
     assert _watched_tag(tmp_path, market()) == "current"
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to("gone")
+    assert _watched_tag(tmp_path, market()) == "current"  # which cannot be read, and the night says so
 
 
 def test_simulated_data_promote_nothing_unless_it_is_asked_for():

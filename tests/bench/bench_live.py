@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from array import array
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,8 @@ def _soaked() -> list[Bench]:
             peer_name="after the warm-up",
             peer=memory[0],
             goal="ratio <= 1.01",
-            how=f"{how}; resident memory, the largest of the last hour and of the hour after the warm-up",
+            how=f"{how}; resident memory, the largest of the last 6 h and of the 6 h after the warm-up: each holds "
+            "several saves of the state",
         ),
         measured(
             names[1],
@@ -220,7 +222,7 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
             replay=True,
         )
         vitals = Vitals(symbol, venue, profile="B", source="in process", replay=True)
-        samples = []  # (market hours, CPU seconds, messages, MiB)
+        samples = array("d")  # market hours, CPU seconds, messages, MiB, and so on: must not itself grow by objects
         began = time.perf_counter()
         with LiveShadow(plan, gate, vitals, window=window) as shadow:
             first_ns = 0
@@ -230,12 +232,12 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
                 first_ns = first_ns or now_ns
                 mib = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
                 done = sum(view.messages.values())
-                samples.append(((now_ns - first_ns) / 3.6e12, time.process_time(), done, mib))
+                samples.extend(((now_ns - first_ns) / 3.6e12, time.process_time(), done, mib))
                 time.sleep(0.05)
         if shadow.error is not None:
             raise shadow.error
         took_s = time.perf_counter() - began
-    hours, cpu_s, messages, mib = np.array(samples).T
+    hours, cpu_s, messages, mib = np.array(samples).reshape(-1, 4).T
     end = hours[-1]
 
     def most(low: float, high: float) -> float:
@@ -247,7 +249,7 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
     explained = line @ np.linalg.lstsq(line, cost, rcond=None)[0]
     warm = int(_WARM_H)
     work = [float(cost[part].sum() / explained[part].sum()) for part in (slice(warm, warm + 6), slice(-6, None))]
-    return float(end), took_s, (most(_WARM_H, _WARM_H + 1), most(end - 1, end)), (work[0], work[1])
+    return float(end), took_s, (most(_WARM_H, _WARM_H + 6), most(end - 6, end)), (work[0], work[1])
 
 
 _START = """

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -16,7 +13,6 @@ import pytest
 from feature_repo.errors import InputError
 from feature_repo.market.binance import FEED_LOST
 from runtime.live.feed import Feed
-from runtime.live.flat_memory import FLAT_MEMORY
 from runtime.live.inbox import Inbox
 from runtime.live.pushing import PushedWindow, Pusher
 from runtime.live.replay_faults import Faults, Hangup, Pause
@@ -363,26 +359,3 @@ def test_whatever_goes_wrong_with_a_connection_it_is_opened_again(monkeypatch):
     assert until(lambda: len(tries) > 2)
     feed.close()
     assert tries[0] == ("all", False, "RuntimeError: no such thing")
-
-
-# --- memory ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_command_begins_again_once_with_its_own_arguments(tmp_path):
-    script = tmp_path / "told.py"
-    script.write_text(
-        "import os, sys\n"
-        "print(os.getpid(), sys.argv[1:], os.environ.get('MALLOC_ARENA_MAX'), flush=True)\n"
-        "from runtime.live.flat_memory import begin_again_with_flat_memory\n"
-        "begin_again_with_flat_memory()\n"
-        "import pyarrow\n"
-        "print(pyarrow.default_memory_pool().backend_name)\n"
-    )
-    environment = {k: v for k, v in os.environ.items() if k not in FLAT_MEMORY} | {"PYTHONPATH": os.getcwd()}
-    run = subprocess.run(
-        [sys.executable, str(script), "a b"], capture_output=True, text=True, env=environment, check=True
-    )
-    first, again, pool = run.stdout.splitlines()
-    assert first.endswith("['a b'] None")
-    assert again == first.replace("None", "2")  # the same process
-    assert pool == "system"

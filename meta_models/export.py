@@ -156,8 +156,8 @@ def _export(module: nn.Module, inputs: dict[str, np.ndarray], tolerance: float) 
     diff = float(np.abs(got - expected).max())
     if got.shape != (rows, 1) or not diff <= tolerance:
         raise InputError(
-            f"an exported graph that differs from torch by {diff:.2e} on {rows} windows",
-            f"at most {tolerance:.0e}",
+            f"an exported graph whose p has shape {got.shape} and differs from torch by {diff:.2e} on {rows} windows",
+            f"p [N, 1] and at most {tolerance:.0e}",
             "Check the windows for values that are not finite, and the calibrator for cliffs",
         )
     return Exported(data, diff, rows)

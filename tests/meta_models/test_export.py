@@ -132,6 +132,17 @@ def test_a_graph_that_differs_is_not_written(made, fitted, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_graph_that_answers_in_another_shape_is_not_written(made, fitted, tmp_path, monkeypatch):
+    class Flat(ort.InferenceSession):
+        def run(self, *args, **kw):
+            return [super().run(*args, **kw)[0][:, 0]]
+
+    monkeypatch.setattr(export.ort, "InferenceSession", Flat)
+    with pytest.raises(InputError, match=r"p has shape \(1,\) and differs from torch by"):
+        write_graphs(fitted, made.x[:1], made.ctx[:1], tmp_path / "tcn.onnx", {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_names_and_no_windows_are_refused(made, fitted, tmp_path):
     with pytest.raises(InputError, match=r"\.onnx"):
         write_graphs(fitted, made.x, made.ctx, tmp_path / "tcn.bin", {})
@@ -171,7 +182,7 @@ def test_too_little_is_refused_with_the_counts(made, kind):
 def test_values_that_are_not_finite_are_named(made):
     broken = make(300)
     broken.ctx[5, 6] = np.nan
-    with pytest.raises(InputError, match="reward_over_cost"):
+    with pytest.raises(InputError, match="context values that are not finite in reward_over_cost"):
         fit(broken)
     broken = make(300)
     broken.x[5, 3, 1] = np.inf

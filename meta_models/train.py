@@ -173,12 +173,16 @@ def _parse(argv: Sequence[str] | None) -> TrainRequest:
     return TrainRequest(**vars(parser.parse_args(argv)))
 
 
+def _kind(data: Any) -> str:
+    return "simulated" if data.simulated else "recorded"
+
+
 def _belong_together(table: Any, file: Any, request: TrainRequest) -> None:
     mine, theirs = (table.venue, table.symbol), (file.venue, file.symbol)
     if mine != theirs or table.simulated != file.simulated:
         raise InputError(
-            f"labels of {file.symbol} on {file.venue} ({request.labels}) beside features of {table.symbol} on "
-            f"{table.venue} ({request.features})",
+            f"{_kind(file)} labels of {file.symbol} on {file.venue} ({request.labels}) beside {_kind(table)} features "
+            f"of {table.symbol} on {table.venue} ({request.features})",
             "both of one symbol and one tape",
             "Give the labels that were made from these features",
         )

@@ -117,7 +117,7 @@ def refused(code, files, tmp_path, capsys, *more):
         (("--model", "mlp"), "one of: logistic, tcn"),
         (("--t", "19"), "[20, 100]"),
         (("--model", "stack"), "T = 20"),
-        (("--c", "23"), "24"),
+        (("--c", "23"), "--c 23"),
         (("--t", "64"), "stored windows of 20 rows"),
         (("--features", "/nowhere"), "/nowhere"),
         (("--labels", "/nowhere.parquet"), "/nowhere.parquet"),
@@ -125,7 +125,7 @@ def refused(code, files, tmp_path, capsys, *more):
         (("--train-minutes", "inf"), "positive number, at most 527,040"),
         (("--train-minutes", "1e300"), "positive number, at most 527,040"),
         (("--folds", "0"), "n_splits"),
-        (("--export", "net.pb"), ".onnx"),
+        (("--export", "net.pb"), "--export net.pb"),
     ],
 )
 def test_bad_input_is_one_sentence(files, store, tmp_path, capsys, more, part):
@@ -159,10 +159,25 @@ def test_labels_of_another_time_or_symbol_are_refused(files, store, made, tmp_pa
     facts = {"symbol": SIMULATED_SYMBOL, "venue": "simulated", "simulated": True, "fee": FEE}
     labels_to_parquet(later, candidates, files[1], **facts)
     assert "outside the time" in refused(2, files, tmp_path, capsys)
+    earlier = made.labels[:1].copy()
+    earlier["ts_ns"] -= 86_400 * SECOND_NS
+    labels_to_parquet(earlier, [candidate(earlier["ts_ns"][0], 1)], files[1], **facts)
+    assert "outside the time" in refused(2, files, tmp_path, capsys)
     labels_to_parquet(made.labels[:0], [], files[1], **facts)
     assert "holds no label" in refused(2, files, tmp_path, capsys)
+    labels_to_parquet(made.labels[:0], [], files[1], **(facts | {"simulated": False}))
+    assert f"recorded labels of {SIMULATED_SYMBOL} on simulated" in refused(2, files, tmp_path, capsys)
     labels_to_parquet(made.labels[:0], [], files[1], **(facts | {"symbol": "ETHUSDT", "venue": "binance_usdm"}))
     assert "labels of ETHUSDT" in refused(2, files, tmp_path, capsys)
+
+
+def test_features_without_a_row_are_refused(files, store, tmp_path, capsys):
+    market, quotes = np.zeros(0, MARKET_DTYPE), np.zeros(0, QUOTE_DTYPE)
+    none = FeatureTable(
+        "simulated", SIMULATED_SYMBOL, True, np.zeros((0, len(CHANNELS)), np.float32), market, quotes, 0.01
+    )
+    empty = none.save(tmp_path / "empty")
+    assert "outside the time" in refused(2, (empty, files[1]), tmp_path, capsys)
 
 
 def test_dataset_turns_windows_to_the_side():
@@ -194,6 +209,7 @@ def test_a_sample_touches_the_time_from_its_first_window_to_the_end_of_its_label
         ({"side": [1, 0]}, "side 0 of candidate 1"),
         ({"T": 31}, "30 rows"),
         ({"x": np.zeros((2, 30, 23), np.float32)}, "in the catalogue's order"),
+        ({"x": np.zeros((2, 720), np.float32)}, "in the catalogue's order"),
         ({"x": np.full((2, 30, 24), np.nan, np.float32)}, "ofi_z"),
         ({"found": np.zeros(2, bool)}, "none of the 2"),
     ],

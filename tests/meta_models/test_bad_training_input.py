@@ -170,6 +170,12 @@ def test_an_inner_fold_that_the_purge_empties_leaves_nothing_to_calibrate_on(tmp
     assert "0 purged out-of-fold predictions to calibrate on" in str(result.refused)
 
 
+def test_a_net_that_diverges_is_a_stated_na(tmp_path):
+    wild = replace(ONE_FOLD, optim=replace(ONE_FOLD.optim, lr=1e30))
+    (reason,) = without_model(run(make(600, C=24), tmp_path, wild))
+    assert "that are not all finite" in reason
+
+
 # Used as they are.
 
 

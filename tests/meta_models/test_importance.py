@@ -133,13 +133,18 @@ def test_figures_go_into_json(rows):
 
 @pytest.mark.parametrize(
     ("others", "says"),
-    [({"names": NAMES[1:]}, "3 names"), ({"repeats": 0}, "repeats = 0"), ({"y": np.zeros(5)}, "5 targets")],
+    [
+        ({"names": NAMES[1:]}, "3 names"),
+        ({"repeats": 0}, "repeats = 0"),
+        ({"y": np.zeros(5)}, "5 targets"),
+        ({"x": np.zeros((2 * N, C), np.float32)}, rf"windows \({2 * N}, {C}\)"),
+    ],
 )
 def test_what_does_not_belong_together_is_refused(rows, others, says):
-    given = {"y": rows[2], "names": NAMES, "repeats": 3} | others
+    given = {"x": rows[0], "y": rows[2], "names": NAMES, "repeats": 3} | others
     with pytest.raises(InputError, match=says):
         channel_importance(
-            knows_first, *rows[:2], given["y"], np.zeros(C), given["names"], seed=0, repeats=given["repeats"]
+            knows_first, given["x"], rows[1], given["y"], np.zeros(C), given["names"], seed=0, repeats=given["repeats"]
         )
 
 

@@ -29,8 +29,9 @@ def test_parquet_refusals(tmp_path):
     q, t, cs = drifting()
     labels = label_candidates(q, t, cs, FEE)
     kw = {"symbol": "ETHUSDT", "venue": "binance_usdm", "simulated": False, "fee": FEE}
-    with pytest.raises(InputError, match="do not match"):
-        labels_to_parquet(labels[1:], cs, tmp_path / "x.parquet", **kw)
+    for others in (labels[1:], labels[:-1], labels[::-1]):
+        with pytest.raises(InputError, match="do not match"):
+            labels_to_parquet(others, cs, tmp_path / "x.parquet", **kw)
     with pytest.raises(InputError, match="another symbol"):
         labels_to_parquet(labels, cs, tmp_path / "x.parquet", **{**kw, "symbol": "BTCUSDT"})
     assert not (tmp_path / "x.parquet").exists()
@@ -39,6 +40,10 @@ def test_parquet_refusals(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="cannot be read"):
         labels_from_parquet(tmp_path / "x.parquet")
+    path = labels_to_parquet(labels, cs, tmp_path / "labels.parquet", **kw)
+    pq.write_table(pq.read_table(path).drop_columns(["y", "weight"]), path)
+    with pytest.raises(InputError, match="lacks the columns y, weight"):
+        labels_from_parquet(path)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, b"{half", b"[]", b'{"symbol": "ETHUSDT"}', b'{"fee": {"tier": 1}}'])

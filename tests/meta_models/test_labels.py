@@ -209,6 +209,10 @@ def test_bad_arguments_are_refused():
         tri_barrier_label(q, 0, 0, **kw)
     with pytest.raises(InputError, match="goes back"):
         tri_barrier_label(q[::-1], 0, 1, **kw)
+    with pytest.raises(InputError, match="quotes without bid_qty, ask_qty"):
+        tri_barrier_label(q[["local_ts", "exch_ts", "bid", "ask"]], 0, 1, **kw)
+    with pytest.raises(InputError, match="quotes without local_ts"):
+        tri_barrier_label(np.zeros((3, 6)), 0, 1, **kw)
 
 
 def shake(q, t, after, rng):

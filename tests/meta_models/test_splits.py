@@ -169,6 +169,8 @@ def test_defaults_are_a_minute_and_five():
     ("start", "end", "part"),
     [
         (None, None, "without times"),
+        (None, END, "without times"),
+        (START, None, "without times"),
         (START[:3], END[:3], "3 samples for 3 folds"),
         (START.astype(float), END, "float64"),
         (START, END[:5], "12 values of t_start and 5 of t_end"),
@@ -185,6 +187,11 @@ def test_defaults_are_a_minute_and_five():
 def test_refusals_say_what_was_wrong(start, end, part):
     with pytest.raises(InputError, match=part):
         list(PurgedWalkForward(3).split(START if start is None else start, t_start=start, t_end=end))
+
+
+def test_fewer_samples_than_inner_folds_are_refused():
+    with pytest.raises(InputError, match="2 samples for 3 inner folds"):
+        list(InnerPurgedFolds(3).split(START[:2], t_start=START[:2], t_end=END[:2]))
 
 
 def test_fewer_samples_than_spans_are_refused():

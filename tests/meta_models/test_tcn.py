@@ -46,7 +46,7 @@ def test_other_lengths_are_refused(T):
         TCNConfig(T=T)
 
 
-@pytest.mark.parametrize("bad", [{"channels": 0}, {"dilations": ()}, {"dropout": 1.0}, {"C": 0}])
+@pytest.mark.parametrize("bad", [{"channels": 0}, {"dilations": ()}, {"dropout": 1.0}, {"C": 0}, {"kernel": 0}])
 def test_impossible_shapes_are_refused(bad):
     with pytest.raises(InputError):
         TCNConfig(**bad)

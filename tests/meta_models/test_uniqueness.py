@@ -33,6 +33,8 @@ def test_empty_and_backward():
     assert average_uniqueness(np.array([], int), np.array([], int)).size == 0
     with pytest.raises(ValueError, match="not before"):
         average_uniqueness(np.array([2]), np.array([1]))
+    with pytest.raises(ValueError, match="one start and one end"):
+        average_uniqueness(np.array([1, 2]), np.array([3]))
 
 
 @settings(deadline=None, max_examples=150)

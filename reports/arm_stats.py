@@ -138,7 +138,7 @@ def exit_stats(arm: ArmInput, exit_: str, *, seed: int = 7, draws: int = JUDGE.b
     ValueError
         When the arm was not run, or a filled trade has a result or a cost that is not finite.
     """
-    if arm.reason_na or arm.decisions is None:
+    if arm.reason_na:
         raise ValueError(f"{arm.name} was not run: {arm.reason_na}")
     allowed = arm.decisions[arm.decisions["allow"]]
     book = arm.portfolio_book[exit_]

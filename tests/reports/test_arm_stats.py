@@ -113,6 +113,11 @@ def test_a_filled_trade_without_a_number_is_refused(field):
         exit_stats(a, "label")
 
 
+def test_an_arm_that_was_not_run_has_no_figures():
+    with pytest.raises(ValueError, match="regular B model was not run: 12 labels of 200"):
+        exit_stats(ArmInput("B", True, REGULAR, reason_na="12 labels of 200"), "label")
+
+
 def _arch(statistic, x, seed, draws):
     """Percentile bounds straight from arch, with the block length the report chooses."""
     block = float(optimal_block_length(x)["stationary"].iloc[0])

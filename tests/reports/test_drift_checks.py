@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feature_repo.fields import CHANNELS
-from reports.drift import ALERT, LIMITS, NA, OK, WARN, Decided, Quality, Rows, drift_checks
+from reports.drift import ALERT, LIMITS, NA, OK, WARN, Decided, DriftCheck, Quality, Rows, drift_checks
 from reports.drift.check import graded, worst
 from reports.drift.features import feature_drift
 from reports.drift.model import model_checks, probability_check, rolling
@@ -264,6 +264,38 @@ def test_a_value_that_is_no_number_is_never_ok():
     assert graded(float("inf"), 1.0, 2.0, below=True) == ALERT
     assert [graded(v, 1.0, 2.0) for v in (1.0, 1.5, 2.0, 2.5)] == [OK, WARN, WARN, ALERT]
     assert [graded(v, 2.0, 1.0, below=True) for v in (2.0, 1.5, 1.0, 0.5)] == [OK, WARN, WARN, ALERT]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"group": "weather"}, "a check of group 'weather' with status 'OK'"),
+        ({"status": "FINE"}, "with status 'FINE'"),
+        ({"value": float("nan")}, "the value is nan; None where there is none"),
+        ({"value": float("inf")}, "the value is inf"),
+    ],
+)
+def test_a_check_has_a_known_group_and_status_and_a_number_or_none(change, says):
+    given = {"group": GROUPS[0], "name": "ofi_z", "status": OK, "value": 0.1, "threshold": "< 1", "n": 3} | change
+    with pytest.raises(ValueError, match=says):
+        DriftCheck(**given)
+
+
+def test_rows_and_candidates_are_whole_and_in_time_order(day):
+    t, X = day.current.t_ns, day.current.X
+    for times, rows, says in (
+        (t[:-1], X, "beside 2999 times"),
+        (t, X[:, 1:], r"want \[n, 24\]"),
+        (t[::-1], X, "order"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Rows(times, rows)
+    for change, says in (
+        ({"p": day.decided.p[:-1]}, r"800 candidates but \{'p': 799\}"),
+        ({"ts_ns": day.decided.ts_ns[::-1]}, "candidates are not in time order"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            replace(day.decided, **change)
 
 
 def test_the_worst_of_no_checks_is_na():

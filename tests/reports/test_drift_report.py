@@ -181,7 +181,17 @@ def test_the_one_page_finds_the_report(done):
     assert "unreadable" not in section
 
 
-@pytest.mark.parametrize("changes", [{"day": "2026-02-30"}, {"day": "../x"}, {"symbol": "../ETH"}, {"symbol": ""}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"day": "2026-02-30"},
+        {"day": "2026-01"},
+        {"day": "today"},
+        {"day": "../x"},
+        {"symbol": "../ETH"},
+        {"symbol": ""},
+    ],
+)
 def test_a_name_that_leads_elsewhere_is_refused(day, changes):
     with pytest.raises(InputError):
         replace(day, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -234,6 +235,19 @@ def test_a_damaged_record_is_refused(path, value):
     _damage(record, path, value)
     with pytest.raises(InputError, match="damaged result"):
         HonestRun.from_dict(record)
+
+
+def test_a_record_without_labels_has_neither_probabilities_nor_a_score():
+    record = run(1, 101, p=(), y=()).to_dict()
+    assert HonestRun.from_dict(record).models["logistic"].brier is None
+    for name, value, says in (
+        ("brier", 0.2, "a Brier score of 0.2 beside"),
+        ("p", [0.25], "0 labels told, 1 p and 0 y"),
+    ):
+        damaged = copy.deepcopy(record)
+        _damage(damaged, (*_MODEL, name), value)
+        with pytest.raises(InputError, match=says):
+            HonestRun.from_dict(damaged)
 
 
 # --- what is shown

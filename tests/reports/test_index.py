@@ -339,6 +339,8 @@ def test_a_damaged_manifest_of_the_served_release(place, manifest):
 def test_a_link_that_leads_nowhere_and_a_folder_in_its_place(place):
     beside.write_releases(place.releases, beside.change(), serving="gone")
     assert "unreadable: there is no such file" in " ".join(section(place, "releases").text)
+    (place.releases / "gone" / "manifest.json").mkdir(parents=True)
+    assert "unreadable: it cannot be opened (IsADirectoryError)" in " ".join(section(place, "releases").text)
     (place.releases / "current").unlink()
     (place.releases / "current").mkdir()
     assert "not a link" in " ".join(section(place, "releases").text)

@@ -228,8 +228,9 @@ def test_paired_arms_must_have_judged_the_same_candidates():
     model = arm(decisions([Reason.P_BELOW_TAU, Reason.ALLOW]), [-8.0, 2.0], model=True)
     none = arm(decisions([Reason.ALLOW, Reason.ALLOW]), [-8.0, 2.0])
     assert paired(model, none)["label"].difference.value == 4.0
-    with pytest.raises(ValueError, match="same candidates"):
-        paired(model, arm(decisions([Reason.ALLOW, Reason.ALLOW], gap_s=31), 1.0))
+    for others in (decisions([Reason.ALLOW] * 2, gap_s=31), decisions([Reason.ALLOW]), decisions([Reason.ALLOW] * 3)):
+        with pytest.raises(ValueError, match="same candidates"):
+            paired(model, arm(others, 1.0))
 
 
 def test_more_trials_lower_the_deflated_sharpe():

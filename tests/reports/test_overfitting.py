@@ -105,6 +105,8 @@ def test_bad_input_is_refused():
         _pbo(np.full((64, 2), np.nan))
     with pytest.raises(ValueError, match="and trades"):
         pbo(np.zeros((64, 2)), np.zeros(3))
+    with pytest.raises(ValueError, match="and trades"):
+        pbo(np.zeros(64), np.array(MANY))
 
 
 def test_sharpe_without_spread():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import math
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+import reports.schema
 from feature_repo.constants import JUDGE
 from feature_repo.fees import FEE_TIERS
 from reports.arm_stats import exit_stats
@@ -309,12 +312,14 @@ def test_every_part_of_the_schema_is_described_and_closed():
     walk(json.loads(TEXT), "")
 
 
-def test_the_page_is_what_the_schema_says(tmp_path, capsys):
+def test_the_page_is_what_the_schema_says(tmp_path, capsys, monkeypatch):
     assert PAGE.read_text(encoding="utf-8") == metrics_page(json.loads(TEXT)), (
         "docs/metrics.md is not what the schema says: run `python -m reports.schema docs/metrics.md`"
     )
     (tmp_path / SCHEMA_NAME).write_text(TEXT, encoding="utf-8")
-    assert main([str(tmp_path / "metrics.md")]) == 0
+    monkeypatch.setattr(sys, "argv", ["reports.schema", str(tmp_path / "metrics.md")])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(reports.schema.__file__, run_name="__main__")
     assert (tmp_path / "metrics.md").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
     assert main([]) == 2
     assert "usage" in capsys.readouterr().err

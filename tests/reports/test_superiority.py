@@ -93,3 +93,8 @@ def test_the_first_number_of_blocks_that_is_enough():
 def test_results_must_be_finite():
     with pytest.raises(ValueError, match="finite"):
         superior(np.full((BLOCKS, 1), np.nan))
+
+
+def test_results_of_one_strategy_are_a_column():
+    with pytest.raises(ValueError, match=rf"gains \({BLOCKS},\) must be \[blocks, strategies\]"):
+        superior(np.zeros(BLOCKS))

@@ -10,8 +10,12 @@ import sys
 
 import pytest
 
+from feature_repo.build import build_features
+from feature_repo.market.tape import write_stream
 from flows.cli import main
+from tests.feature_repo.small_tape import small
 from tests.flows.conftest import ROOT
+from tests.runtime.gate_builders import bundle_folder
 
 
 def depth(u: int, local_ns: int, symbol: str = "ETHUSDT") -> str:
@@ -58,7 +62,7 @@ def test_a_missing_tape(run, tmp_path):
 
 def test_a_missing_tape_is_told_before_the_flow_starts(run, tmp_path):
     code, said = run("shadow", "--tape", str(tmp_path / "nowhere.gz"), "--out", str(tmp_path / "out"))
-    assert_refused(code, said, "nowhere.gz", "does not exist")
+    assert_refused(code, said, "nowhere.gz", "does not exist", "Check TAPE")
     assert not (tmp_path / "out").exists()
 
 
@@ -104,6 +108,12 @@ def test_a_binary_file(run, tmp_path):
 def test_a_parameter_out_of_range(run):
     code, said = run("shadow", "--t", "7")
     assert_refused(code, said, "--t")
+
+
+def test_a_simulated_tape_of_two_lengths(run, tmp_path):
+    code, said = run("tape", "simulate", "--hours", "0.1", "--days", "1")
+    assert_refused(code, said, "--hours 0.1 and --days 1", "one of them")
+    assert left_over(tmp_path) == []
 
 
 def test_an_unknown_fee_tier(run):
@@ -183,6 +193,21 @@ def test_infer_without_a_bundle(run, tmp_path):
     assert_refused(code, said, "tape")
 
 
+def test_infer_with_a_bundle_for_another_symbol(run, tmp_path):
+    tape = write_stream(small("BTCUSDT"), tmp_path / "tape")
+    code, said = run("infer", str(tape), "--bundle", str(bundle_folder(tmp_path)))
+    assert_refused(code, said, "a bundle for ETHUSDT-SIM on simulated and a tape of BTCUSDT on binance_usdm")
+
+
+def test_label_with_the_features_of_another_symbol(run, tmp_path):
+    tapes = [small(symbol) for symbol in ("BTCUSDT", "ETHUSDT")]
+    features = build_features(tapes[0]).save(tmp_path / "features")
+    tape = write_stream(tapes[1], tmp_path / "tape")
+    code, said = run("label", str(tape), "--features", str(features))
+    assert_refused(code, said, "features of BTCUSDT on binance_usdm beside a tape of ETHUSDT on binance_usdm")
+    assert not (tmp_path / "data" / "labels").exists()
+
+
 def test_rollback_without_history(run, tmp_path):
     (tmp_path / "releases").mkdir()
     code, said = run("release", "rollback")
@@ -199,6 +224,12 @@ def test_promote_of_an_unknown_tag(run, tmp_path):
 def test_release_list_of_a_missing_folder(run):
     code, said = run("release", "list")
     assert_refused(code, said, "releases")
+
+
+def test_release_list_of_a_folder_without_a_release(run, tmp_path):
+    (tmp_path / "releases").mkdir()
+    code, said = run("release", "list")
+    assert_refused(code, said, "no bundle under releases", "ofi-meta shadow")
 
 
 @pytest.mark.parametrize("command", ["tape", "features", "label", "train", "shadow", "infer", "release"])

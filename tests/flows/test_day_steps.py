@@ -161,6 +161,13 @@ def test_the_contract_is_asked_of_the_files(recording):
     assert contract_of_market(Market(source=folder, symbol="X", venue="y")) == ("y", "X")
 
 
+@pytest.mark.parametrize("line", ["", ",ETHUSDT,1721347200000000,1721347200001000,7,buy,100,1\n"])
+def test_files_that_do_not_name_their_contract_in_full_are_told(tmp_path, line):
+    (tmp_path / "trades.csv").write_text(f"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n{line}")
+    with pytest.raises(InputError, match=r"do not name their contract in full\. Expected symbol and venue"):
+        contract_of_market(Market(source=tmp_path))
+
+
 def test_a_span_without_a_day_is_named(recording):
     folder, _ = recording
     with pytest.raises(InputError, match="has 2024-07-18 to 2024-07-19, none from 2025-01-01"):

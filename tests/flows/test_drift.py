@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.errors import InputError
@@ -242,6 +244,18 @@ def test_latency_comes_from_the_log_of_the_day(disk, tmp_path):
     assert (rows["asked"] == [np.isfinite(d.p) for d in answers]).all()
     assert "window included" in note
     assert logged_latency(tmp_path, FIRST) == (None, f"the log has no decision of {FIRST}")
+
+
+@pytest.mark.parametrize("damage", ["no Parquet", "another table"])
+def test_a_log_that_cannot_be_read_is_told(tmp_path, damage):
+    file = tmp_path / DAY / "1.parquet"
+    file.parent.mkdir()
+    if damage == "no Parquet":
+        file.write_bytes(b"PAR1 cut short")
+    else:
+        pq.write_table(pa.table({"now_ns": [1]}), file)
+    with pytest.raises(InputError, match=r"(?s)not readable as decisions .* Expected a gate's log\. Check --dec"):
+        logged_latency(tmp_path, DAY)
 
 
 @pytest.mark.long

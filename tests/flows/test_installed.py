@@ -52,3 +52,12 @@ def test_a_missing_module_of_our_own_is_no_missing_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "flows.cli", None)
     with pytest.raises(ModuleNotFoundError, match=r"flows\.cli"):
         command.main()
+
+
+def test_an_error_that_names_no_module_is_no_missing_library(monkeypatch):
+    def refused() -> None:
+        raise ModuleNotFoundError("no codec for this font")
+
+    monkeypatch.setattr("flows.cli.main", refused)
+    with pytest.raises(ModuleNotFoundError, match="no codec for this font"):
+        command.main()

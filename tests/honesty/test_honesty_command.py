@@ -240,6 +240,9 @@ def _run(tmp_path, **more):
         ({"edge": 0.5}, "edge 0.5"),
         ({"seed": "-3"}, "seed '-3'"),
         ({"seed": "x"}, "seed 'x'"),
+        ({"seed": 2**31}, "seed 2147483648. Expected an integer from 0 on"),
+        ({"spread": 0}, "a spread of 0. Expected 1 to 20"),
+        ({"spread": 21}, "a spread of 21. Expected 1 to 20"),
         ({"code": "older"}, "code that was changed"),
     ],
 )
@@ -255,6 +258,13 @@ def test_a_tape_with_too_few_candidates_is_refused_and_leaves_nothing(tmp_path, 
     assert _run(tmp_path) == 2
     assert "candidates on 0.5 simulated hours" in capsys.readouterr().err
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_run_without_a_model_is_refused_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+    assert _run(tmp_path, candidates=100, spread=1, folds=20) == 2
+    assert "Expected at least one fold with a model. Ask for more candidates or fewer" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # --- plans and keys

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from feature_repo.market.simulator import simulate_tape
+from feature_repo.market.tape import write_stream
 from runtime import MetaFilter
 from runtime.bundle import load_bundle
 from runtime.decision_log import LoggedGate, SeenWindow
@@ -56,6 +58,16 @@ def test_another_model_under_that_name_is_refused(folder):
     assert done.returncode == 2
     assert "holds another model" in done.stderr
     bundle_folder(folder / "releases")
+
+
+def test_a_log_that_cannot_be_written_is_told(folder, tmp_path):
+    tape = write_stream(simulate_tape(seed=5, hours=0.1), tmp_path)
+    (tmp_path / "taken").write_text("no folder")
+    asked = ("infer", str(tape), "--bundle", str(folder / "releases" / "tiny"), "--log", "taken")
+    done = ofi_meta(*asked, environment=dict(os.environ), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: decisions that cannot be written to taken (" in done.stderr
+    assert "Expected a folder with room in it. Free some space, or give another --log." in done.stderr
 
 
 @pytest.mark.parametrize(

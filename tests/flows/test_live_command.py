@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from feature_repo.errors import InputError
 from feature_repo.store import feast_root
 from runtime.decision import Decision, Reason
 from runtime.live.flat_memory import FLAT_MEMORY
+from tests.feature_repo.binance_messages import T0, record, usdm
 from tests.runtime.gate_builders import candidate
 from tests.runtime.live_run import ETHUSDT, release
 
@@ -107,6 +111,84 @@ def test_a_release_for_another_symbol_is_refused(tmp_path, capsys, monkeypatch):
         main()
     assert ended.value.code == 2
     assert "a release for BTCUSDT" in capsys.readouterr().err
+
+
+@pytest.fixture
+def called(bundle, tmp_path, capsys, monkeypatch):
+    """`ofi-meta live --replay` in this process; returns (exit code, what a person reads)."""
+    from flows.cli import main
+
+    def call(replay: Path, *more: str) -> tuple[int, str]:
+        monkeypatch.setenv("OFI_META_DATA", str(tmp_path / "data"))
+        asked = ["live", "ETHUSDT", "--bundle", str(bundle), "--replay", str(replay), "--in-process", "--port", "0"]
+        monkeypatch.setattr(sys, "argv", ["ofi-meta", *asked, *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code, " ".join((said.out + said.err).split())
+
+    return call
+
+
+def recording(path: Path, symbol: str = "ETHUSDT", seconds: int = 1) -> Path:
+    """A change of the book now and one so much later."""
+    messages = [usdm(k, k, k - 1, t=T0 + k * 1_000 * seconds, s=symbol) for k in range(2)]
+    return record(path, [{"stream": f"{symbol.lower()}@depth@0ms", "data": m} for m in messages], step=1_000 * seconds)
+
+
+def test_a_folder_without_a_recording_is_not_played(called, tmp_path):
+    (tmp_path / "notes.txt").write_text("none of these is a recording\n")
+    code, said = called(tmp_path)
+    assert (code, f"{tmp_path}, a folder without a recording. Expected `<local_ts> <json>` a line" in said) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_recording_of_another_symbol_is_not_played(called, tmp_path):
+    code, said = called(recording(tmp_path / "btc.txt", "BTCUSDT"))
+    assert code == 2
+    assert "btc.txt, which has btcusdt@depth@0ms. Expected a recording of ETHUSDT. Give its symbol and --venue." in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (InputError("a book without sides", "two", "Look at it"), "error: a book without sides. Expected two."),
+        (
+            ArithmeticError("too deep"),
+            "error: the thread that decides has ended (ArithmeticError: too deep). Expected a feed that it can follow. "
+            "Start again; the recording and the decisions so far are on disk.",
+        ),
+    ],
+)
+def test_what_ended_the_decisions_is_told(called, tmp_path, monkeypatch, error, told):
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("runtime.live.service.drive", broken)
+    code, said = called(recording(tmp_path / "eth.txt"), "--speed", "0")
+    assert code == 2
+    assert told in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_in_good_order(bundle, tmp_path, name):
+    eth = recording(tmp_path / "eth.txt", seconds=86_400)
+    command = [sys.executable, "-m", "flows.cli", "live", "ETHUSDT", "--bundle", bundle, "--replay", eth]
+    with subprocess.Popen(
+        [*map(str, command), "--in-process", "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
+    ) as process:  # fmt: skip
+        try:
+            assert any("REPLAY" in line for line in process.stdout), "it follows"
+            process.send_signal(name)
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert "REPLAY" in said
+    assert "Traceback" not in said
 
 
 def test_an_order_that_would_have_been_sent_is_told_as_a_sentence():

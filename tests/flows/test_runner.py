@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from feature_repo.errors import InputError
-from flows.runner import LOCAL_CLUSTER, Place, fits_on_cluster
+from flows.runner import LOCAL_CLUSTER, Place, _spread, fits_on_cluster
 from tests.flows.conftest import ROOT
 
 
@@ -114,6 +114,48 @@ def test_a_scheduler_that_does_not_answer_is_told_by_its_address(asked, monkeypa
     asked("dask", "tcp://127.0.0.1:9")
     with pytest.raises(InputError, match=r"no answer from SCHEDULER=tcp://127.0.0.1:9 within 1 s"), fits_on_cluster():
         pass
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_a_worker_is_told(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setattr("flows.runner._CONNECT_S", 0.1)
+    told = r"a Dask scheduler without a worker for 0\.1 s\. Expected at least one\. Start one with `dask worker"
+    with (
+        LocalCluster(**(LOCAL_CLUSTER | {"n_workers": 0})) as cluster,
+        Client(cluster, set_as_default=False) as client,
+        pytest.raises(InputError, match=told),
+    ):
+        list(_spread(client, abs, [(-1,)], ()))
+
+
+@pytest.mark.slow
+def test_fits_that_are_lost_every_time_are_no_results():
+    from distributed import CancelledError
+
+    class Lost:
+        def result(self):
+            raise CancelledError("fit-0")
+
+        def done(self):
+            return True
+
+    class Cluster:
+        def wait_for_workers(self, *_, **__):
+            pass
+
+        def scatter(self, data, **_):
+            return data
+
+        def submit(self, *_, **__):
+            return Lost()
+
+        def cancel(self, _):
+            pass
+
+    with pytest.raises(CancelledError, match="fit-0"):
+        list(_spread(Cluster(), abs, [(-1,)], ()))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
@@ -171,6 +172,7 @@ def test_paths_cannot_leave_the_folder(tmp_path, name):
         ({"fee_tier": {"name": "x"}}, "unusable fee_tier"),
         ({"simulated": "no"}, "unusable simulated"),
         ({"tag": "../../etc"}, "the tag"),
+        ({"tag": 7}, "unusable tag = 7"),
         ({"T": 32}, "the graph has inputs"),
     ],
 )
@@ -179,12 +181,33 @@ def test_a_manifest_that_does_not_fit_is_refused(tmp_path, changes, says):
         load_bundle(edit(bundle_folder(tmp_path), **changes))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": NaN}', "\x80\x02pickle", "[" * 100_000])
-def test_a_damaged_manifest_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no JSON"),
+        ("{", "no JSON"),
+        ("[]", "a manifest of schema None"),
+        ("null", "a manifest of schema None"),
+        ('{"schema": NaN}', r"no JSON \(the number NaN\)"),
+        ('{"schema": -Infinity}', r"no JSON \(the number -Infinity\)"),
+        ("\x80\x02pickle", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path, text, says):
     folder = bundle_folder(tmp_path)
     (folder / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match=r"no JSON|schema"):
+    with pytest.raises(InputError, match=says):
         load_bundle(folder)
+
+
+def ending_in(operator, inputs, shape, kind=TensorProto.FLOAT, **attributes):
+    """The graph whose p goes through one more operator, as bytes."""
+    model = graph(p="q")
+    model.graph.node.append(helper.make_node(operator, inputs, ["p"], **attributes))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1]), "one_by_one"))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("p", kind, shape))
+    return model.SerializeToString()
 
 
 @pytest.mark.parametrize(
@@ -195,6 +218,12 @@ def test_a_damaged_manifest_is_refused(tmp_path, text):
         (graph(x="window").SerializeToString(), "the graph has inputs"),
         (graph(p="prob").SerializeToString(), "the graph has inputs"),
         (graph(bias=float("nan")).SerializeToString(), "the graph answers"),
+        (ending_in("Concat", ["q", "q"], ["N", 2], axis=1), r"the graph answers float32 \(1, 2\)"),
+        (
+            ending_in("Cast", ["q"], ["N", 1], TensorProto.DOUBLE, to=TensorProto.DOUBLE),
+            r"the graph answers float64 \(1, 1\)",
+        ),
+        (ending_in("Reshape", ["q", "one_by_one"], [1, 1]), "the graph fails on 3 windows"),
     ],
 )
 def test_a_graph_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, says):
@@ -250,6 +279,15 @@ def test_writing_replaces_the_same_tag_and_nothing_else(tmp_path):
             manifest=manifest("mine"),
             buckets_csv=buckets_csv(),
         )
+    (tmp_path / "linked").symlink_to("tiny")
+    with pytest.raises(InputError, match="linked is a link"):
+        write_bundle(
+            tmp_path / "linked",
+            onnx_bytes=graph().SerializeToString(),
+            manifest=manifest(),
+            buckets_csv=buckets_csv(),
+        )
+    assert sorted(os.listdir(tmp_path)) == ["linked", "mine", "tiny"]
 
 
 DAMAGED_BUCKETS = [
@@ -266,7 +304,9 @@ DAMAGED_BUCKETS = [
     (buckets_csv({"B/momentum/all/low/all/other": 1.0}), "some states are 'all'"),
     (buckets_csv() + buckets_csv().splitlines()[1] + "\n", "for the second time"),
     (buckets_csv()[:-20], "not as many fields"),
-    (buckets_csv() + "\x00\n", "no CSV|not as many fields"),
+    (buckets_csv().replace("1.0\n", "1.0,1.0\n", 1), "line 2: not as many fields"),
+    (buckets_csv() + "\x00\n", "not as many fields"),
+    (buckets_csv() + "a\rb\n", "is no CSV"),
 ]
 
 

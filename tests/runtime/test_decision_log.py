@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.errors import InputError
@@ -239,6 +240,15 @@ def test_faults_are_told(releases, held):
     with pytest.raises(InputError, match="none of 1 files"):
         find_decision(releases / "log", "ETH-1-buy-B")
     (file,) = (releases / "log").glob("*/*.parquet")
+    whole = pq.read_table(file)
+    for other, says in (
+        (whole.replace_schema_metadata({b"ofi_meta.catalogue": b"0" * 64}), r"another field catalogue \(0{12}\)"),
+        (whole.replace_schema_metadata(None), r"another field catalogue \(none\)"),
+        (whole.drop_columns(["now_ns", "x"]), "no column now_ns, x"),
+    ):
+        pq.write_table(other, file)
+        with pytest.raises(InputError, match=f"{says}.*Explain it with the version that decided"):
+            find_decision(releases / "log", "last")
     file.write_bytes(b"PAR1 but not really")
     with pytest.raises(InputError, match="not readable as decisions"):
         find_decision(releases / "log", "last")

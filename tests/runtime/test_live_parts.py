@@ -195,8 +195,23 @@ def test_what_was_asked_for_during_a_request_is_answered_by_it(monkeypatch):
 
 def test_the_connection_ends_after_the_snapshot_is_taken():
     """A replay goes on at that end: a message that it then sends must find the snapshot before it."""
-    body, seen, sockets = b'{"lastUpdateId": 1}' + b" " * 200_000, [], socket.create_server(("127.0.0.1", 0))
     inbox = Inbox(lambda: 5)
+    slow = inbox.put
+    inbox.put = lambda *message: (time.sleep(0.1), slow(*message))[1]
+    assert answered(b'{"lastUpdateId": 1}' + b" " * 200_000, inbox) == 1
+
+
+@pytest.mark.parametrize("body", [b'{"code":-1121,"msg":"Invalid symbol."}', b'["lastUpdateId"]', b"7"])
+def test_an_answer_that_is_no_snapshot_is_told_and_not_taken(body):
+    inbox, told = Inbox(lambda: 5), []
+    assert answered(body, inbox, on_failure=told.append) == 0
+    assert until(lambda: told)
+    assert told[0] == f"no depth snapshot: the answer is no snapshot: {body!r}"
+
+
+def answered(body, inbox, **options):
+    """How many messages the inbox holds when the connection ends that brought this answer."""
+    seen, sockets = [], socket.create_server(("127.0.0.1", 0))
 
     def serve():
         connection, _ = sockets.accept()
@@ -207,16 +222,15 @@ def test_the_connection_ends_after_the_snapshot_is_taken():
             pass
         seen.append(len(inbox))
 
-    slow = inbox.put
-    inbox.put = lambda *message: (time.sleep(0.1), slow(*message))[1]
     server = threading.Thread(target=serve)
     server.start()
-    snapshots = Snapshots(f"http://127.0.0.1:{sockets.getsockname()[1]}/depth", inbox)
+    snapshots = Snapshots(f"http://127.0.0.1:{sockets.getsockname()[1]}/depth", inbox, **options)
     snapshots.want(0)
     server.join(10)
     snapshots.close()
     sockets.close()
-    assert seen == [1]
+    (n,) = seen
+    return n
 
 
 # --- connections ---------------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ def test_nothing_is_saved_at_a_moment_that_nothing_can_go_on_from(running):
         ({"live": None}, "another version"),
         ({"names": None}, "another version"),
         ({"live": np.zeros(11, np.int64)}, "another version"),
+        ({"live": np.array([saved._LAYOUT])}, "another version"),
+        ({"names": np.array(["binance_usdm", "ETHUSDT"])}, "another version"),
         ({"names": np.array(["x", "binance_usdm", "ETHUSDT"])}, "field catalogue"),
         ({"history": np.zeros((2, 2), np.float32)}, "history"),
         ({"signals_crc": np.array(1, np.int64)}, "changed"),

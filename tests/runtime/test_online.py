@@ -10,7 +10,9 @@ import pytest
 
 from feature_repo.constants import WINDOW_NS
 from feature_repo.errors import InputError
+from feature_repo.market_row import MARKET_VALUES
 from feature_repo.store import StoreError, open_store
+from runtime.live import online
 from runtime.live.online import OnlineWindow
 
 from .online_windows import SYMBOL, T, assert_same, at, frame, number, window
@@ -122,6 +124,15 @@ def test_a_window_of_another_length_is_an_error():
     OnlineWindow(SYMBOL, T=T).push(*window(1))
     with pytest.raises(StoreError, match=r"192 values.*read with T=8"):
         OnlineWindow(SYMBOL, T=16).snapshot_at(at(1))
+
+
+def test_a_market_row_of_another_version_is_an_error(monkeypatch):
+    pack = online.pack_market
+    monkeypatch.setattr(online, "pack_market", lambda row: pack(row)[:-1])
+    OnlineWindow(SYMBOL, T=T).push(*window(1))
+    n = len(MARKET_VALUES)
+    with pytest.raises(StoreError, match=rf"a stored market row of {n - 1} values.*the {n} of this version"):
+        OnlineWindow(SYMBOL, T=T).snapshot_at(at(1))
 
 
 @pytest.mark.parametrize(

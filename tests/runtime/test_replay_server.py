@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from feature_repo.errors import InputError
 from runtime.live.replay_server import ReplayServer, serving
 from tests.feature_repo.binance_messages import MS, T0, record, trade, usdm
+from tests.redis_server import free_port
 
 from .replay_client import (
     DEPTH,
@@ -202,6 +204,15 @@ def test_bad_input(tmp_path, content, options, said):
         ReplayServer(path, **options)
     with pytest.raises(InputError, match=said), serving([path], **options):
         pass
+
+
+def test_a_port_that_is_taken_is_told_and_the_other_one_is_left_free(tmp_path):
+    path, rest_port = record(tmp_path / "r", trades(1)), free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = {"port": taken.getsockname()[1], "rest_port": rest_port}
+        with pytest.raises(OSError, match="in use"), serving([path], **ports):
+            pass
+    socket.create_server(("127.0.0.1", rest_port)).close()
 
 
 def test_no_file_and_a_folder_are_bad_input(tmp_path):

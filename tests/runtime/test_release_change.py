@@ -164,11 +164,13 @@ def test_a_release_to_go_back_to_that_cannot_be_used_stops_everything(releases, 
     assert (now.tag, now.stage, now.stopped) == ("one.shadow-2", "shadow", True)
 
 
-def test_a_damaged_release_can_be_taken_back(releases):
+def test_a_damaged_release_takes_no_step_and_can_be_taken_back(releases):
     do(releases, "passed", "step", tag="one")
     (releases / "one.small-live" / "buckets.csv").write_text("")
     with pytest.raises(InputError, match=r"buckets\.csv is not the file"):
         state(releases)
+    with pytest.raises(InputError, match=r"one cannot be read.*Roll it back"):
+        change(releases, "step", at_ns=9, why="grows", multipliers={PAYS: 0.4})
     assert do(releases, "operator_rollback").tag == "one.shadow"
     assert state(releases).rolled_back
 
@@ -200,9 +202,12 @@ def test_kill_that_cannot_be_thrown_is_told_after_the_link_was_moved(releases, m
         ([], "passed", {"tag": "three"}, "no bundle at"),
         ([], "passed", {"tag": "../one"}, "the tag"),
         ([], "passed", {"tag": "current"}, "the tag"),
+        ([], "passed", {"tag": 7}, "the tag 7"),
         ([], "jump", {}, "the event 'jump'"),
         ([], "passed", {"tag": "one", "at_ns": None}, "at_ns = None"),
         ([], "passed", {"tag": "one", "at_ns": True}, "at_ns = True"),
+        ([], "passed", {"tag": "one", "at_ns": -1}, "at_ns = -1"),
+        ([], "passed", {"tag": "one", "at_ns": 2**63}, "at_ns = 9223372036854775808"),
         (["passed"], "passed", {"tag": "one"}, "passed for one, which is in state shadow"),
         (["passed"], "drawdown", {}, "in state shadow"),
         (["passed"], "operator_rollback", {}, "no bundle was served before one.shadow"),

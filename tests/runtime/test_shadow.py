@@ -291,5 +291,8 @@ def test_settings_that_cannot_be_used():
         run(rally(), (1000, 1), exit="hold")
     with pytest.raises(InputError, match="expiry"):
         run(rally(), (1000, 1), order=replace(ONE, maker_expiry_ms=30))
-    with pytest.raises(InputError, match="to_hftbacktest"):
-        replay(rally().events()[:0], ETH, orders((1000, 1)))
+    with pytest.raises(InputError, match="0 slices"):
+        run(rally(), (1000, 1), order=replace(ONE, ioc_slices=0))
+    for events in (rally().events()[:0], rally().events()[["ev", "local_ts"]]):
+        with pytest.raises(InputError, match="to_hftbacktest"):
+            replay(events, ETH, orders((1000, 1)))

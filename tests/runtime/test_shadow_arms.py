@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from feature_repo.constants import MS_NS, ORDER
 from feature_repo.errors import InputError
+from feature_repo.instruments import SIMULATED_SYMBOL
 from feature_repo.market.hft import to_hftbacktest
 from feature_repo.market.hft_files import write_hft
-from runtime.arms import Remembered
+from runtime.arms import Remembered, decide_all
 from runtime.bundle import load_bundle
 from runtime.candidate import Entry
+from runtime.gate import GuardsOnly
 from runtime.shadow import replay
 from runtime.shadow_account import account, portfolio
-from runtime.shadow_types import BUSY, NO_DATA, OK, ORDER_DTYPE, UNFILLED
+from runtime.shadow_types import BUSY, CONTROL_DTYPE, NO_DATA, OK, ORDER_DTYPE, UNFILLED
 
-from .gate_builders import bundle_folder
+from .gate_builders import LOT, TICK, bundle_folder, candidate, quiet_market, window
 from .label_tapes import best_quotes, random_tape
 from .test_shadow import ETH, FEE
 
@@ -113,8 +117,29 @@ def test_files_give_what_the_array_gives(market, tmp_path):
 
 def test_decisions_of_another_length_are_refused(market):
     _, events, orders = market
-    with pytest.raises(InputError, match=r"decisions of shape \(1, 3\) for 400 orders"):
-        replay(events, ETH, orders, allowed=np.ones((1, 3), bool))
+    for shape in ((1, 3), (400,)):
+        with pytest.raises(InputError, match=re.escape(f"decisions of shape {shape} for 400 orders")):
+            replay(events, ETH, orders, allowed=np.ones(shape, bool))
+
+
+def test_a_candidate_without_a_gate_is_not_decided():
+    n = 2
+    asked = [candidate()] * n, np.stack([window()] * n), np.ones(n, bool), quiet_market(n), np.ones(n, bool)
+    gate = GuardsOnly("C", fee=FEE, symbol=SIMULATED_SYMBOL, tick=TICK, lot=LOT)
+    with pytest.raises(ValueError, match="candidate 1 has no gate"):
+        decide_all([gate, None], *asked)
+
+
+def test_a_backtest_that_stops_with_an_error_gives_no_trades(market, monkeypatch):
+    def fails(*arguments):
+        (control,) = (a for a in arguments if getattr(a, "dtype", None) == CONTROL_DTYPE)
+        control["failed"] = 14
+        return True
+
+    monkeypatch.setattr("runtime.shadow.advance", fails)
+    _, events, orders = market
+    with pytest.raises(RuntimeError, match="hftbacktest stopped with code 14"):
+        replay(events, ETH, orders)
 
 
 def test_a_remembered_bundle_answers_the_same_bits_and_asks_once(tmp_path):

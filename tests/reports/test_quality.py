@@ -87,6 +87,7 @@ def test_debiasing_takes_away_what_noise_alone_shows():
         ([0.5, 1.2], [0, 1], r"\[0, 1\]"),
         ([0.5, 0.6], [0, -1], "0 or 1"),
         ([0.5], [0, 1], "one length"),
+        ([[0.5, 0.6]], [[0, 1]], "one-dimensional"),
     ],
 )
 def test_broken_forecasts_are_refused(p, y, says):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import math
 from decimal import Decimal
@@ -424,6 +425,16 @@ def test_an_empty_file_a_folder_and_none(tmp_path, file):
     assert "is empty" in refused(file)
     assert "is a folder" in refused(tmp_path)
     assert "no file" in refused(tmp_path / "none.csv")
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_file(file, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    written(file, rows(1))
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PermissionError):
+        read_entries(file)
 
 
 def test_the_hash_is_of_the_content(tmp_path):

@@ -27,6 +27,9 @@ from feature_repo.market.binance_kinds import is_coinm
 
 from .binance_messages import BOOK, MS, T0, feed, kinds, snap, spot, trade, usdm
 
+ORDER = {"s": "ETHUSDT", "S": "SELL", "p": "99", "ap": "98.5", "q": "5", "z": "4", "X": "FILLED", "T": T0}
+MARK = {"e": "markPriceUpdate", "E": T0 + 2, "s": "ETHUSDT", "p": "100.1", "i": "1", "r": "0.0001", "T": T0 + 999}
+
 # --- each channel --------------------------------------------------------------------------------------------------
 
 
@@ -57,9 +60,7 @@ def test_agg_trades_count_where_there_are_no_others():
 
 
 def test_liquidation_and_funding_rows():
-    order = {"s": "ETHUSDT", "S": "SELL", "p": "99", "ap": "98.5", "q": "5", "z": "4", "X": "FILLED", "T": T0}
-    mark = {"e": "markPriceUpdate", "E": T0 + 2, "s": "ETHUSDT", "p": "100.1", "i": "1", "r": "0.0001", "T": T0 + 999}
-    _, rows = feed([{"e": "forceOrder", "E": T0 + 1, "o": order}, mark])
+    _, rows = feed([{"e": "forceOrder", "E": T0 + 1, "o": ORDER}, MARK])
     assert rows["ev"].tolist() == [LIQUIDATION | SELL, FUNDING]
     assert (rows["px"].tolist(), rows["qty"].tolist()) == ([98.5, 100.1], [4.0, 0.0])
     # T of a mark price is the next settlement, in the future.
@@ -142,6 +143,19 @@ def test_a_second_symbol():
 
 
 @pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([spot(1, 2), usdm(3, 4, 2, s="NEXOUSDT")], "depthUpdate: of futures in a spot recording"),
+        ([usdm(1, 2, 0), spot(3, 4, s="ETHUSDT")], "depthUpdate: of spot in a futures recording"),
+    ],
+)
+def test_a_message_of_another_market_is_counted_and_gives_no_rows(messages, reason):
+    parser, rows = feed([BOOK, *messages])
+    assert len(rows) == len(feed([BOOK, messages[0]])[1])
+    assert parser.bad_rows == {reason: 1}
+
+
+@pytest.mark.parametrize(
     ("messages", "venue"),
     [
         ([usdm(1, 2, 0)], "binance_usdm"),
@@ -182,6 +196,15 @@ def test_a_live_feed_gives_the_same_rows_as_the_file():
         ({"e": [1]}, "field 'e' is no text"),
         (trade(qty="nan"), "trade: field 'q' is no number"),
         (trade(m=None), "trade: field 'm' is neither true nor false"),
+        (trade("1_00"), "trade: field 'p' is no positive number"),
+        (usdm(1, 2, 0, s=3), "field 's' is no text"),
+        ({**BOOK, "lastUpdateId": "100"}, "snapshot: field 'lastUpdateId' is no whole number"),
+        ({"stream": "ethusdt@depth5", "data": usdm(1, "2", 0)}, "partialDepth: its id is no whole number"),
+        ({"e": "forceOrder", "E": T0, "o": {**ORDER, "S": "NONE"}}, "forceOrder: field 'S' is neither SELL nor BUY"),
+        *(
+            ({**MARK, **wrong}, "markPriceUpdate: field 'r' is no number or 'T' no time")
+            for wrong in ({"r": "nan"}, {"r": "inf"}, {"T": str(T0)}, {"T": -1}, {"T": 10**18})
+        ),
         (trade(t=str(T0)), "trade: field 'T' is no time"),
         (trade(t=T0 + 2 * 86_400_000), "trade: field 'T' is more than a day from local_ts"),
         (usdm(1, 2, 0, [["1000000000001", "1"]]), "depthUpdate: field 'b' has a price or a quantity out of range"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,20 @@ def test_a_file_that_may_not_be_read_is_said_to_be(tmp_path, monkeypatch):
     monkeypatch.setattr(npz, "head_of", refuse)  # root may read everything
     with pytest.raises(InputError, match=r"x\.dat cannot be read \(Permission denied\)"):
         open_source(binance(tmp_path / "x.dat"))
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be(tmp_path, monkeypatch):
+    binance(tmp_path / "days" / "x.dat")
+    inside = Path.iterdir
+
+    def refuse(path):
+        if path.name == "days":
+            raise PermissionError(13, "Permission denied", str(path))
+        return inside(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"days cannot be read \(Permission denied\)\. Expected a readable folder"):
+        open_source(tmp_path)
 
 
 # --- --source --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -245,7 +246,7 @@ def test_only_a_first_of_month_is_free(server: TardisServer, tmp_path: Path, mon
         ({"date": "2024-13-01"}, "date '2024-13-01'"),
         ({"date": "20240801"}, "date '20240801'"),
         ({"venue": "nasdaq"}, "one of binance_usdm"),
-        ({"symbol": "../ETH"}, "symbol '../ETH'"),
+        ({"symbol": "../ETH"}, r"symbol '\.\./ETH'\. Expected a name like ETHUSDT"),
         ({"symbol": "NOSUCH"}, "unknown symbol"),
         ({"types": ["trades", "ticks"]}, "data type 'ticks'"),
         ({"types": []}, "no data type"),
@@ -309,10 +310,33 @@ def test_a_fetched_day_imports(server: TardisServer, tmp_path: Path) -> None:
     assert found == {DEPTH: 10, DEPTH_SNAPSHOT: 2, TRADE: 50, LIQUIDATION: 50, FUNDING: 1}
 
 
-def test_damaged_notes_are_named(server: TardisServer, tmp_path: Path) -> None:
-    folder = _fetch(server, tmp_path)[0].path.parent
-    (folder / SUMS_NAME).write_text("[1")
-    with pytest.raises(InputError, match=SUMS_NAME):
+def test_a_folder_that_cannot_be_made_is_named(server: TardisServer, tmp_path: Path) -> None:
+    (tmp_path / "binance_usdm").write_text("a file")
+    with pytest.raises(InputError, match=r"ETHUSDT cannot be made \(Not a directory\)\. Expected a writable folder"):
+        _fetch(server, tmp_path)
+    assert not server.gets
+
+
+def test_a_full_disk_ends_the_fetch_at_its_first_failure(
+    server: TardisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tardis_dev._http
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tardis_dev._http.aiofiles, "open", full)
+    with pytest.raises(InputError, match=r"No space left on device\. Expected a disk with room for the day"):
+        _fetch(server, tmp_path, types=["trades"])
+    assert not _held(tmp_path)
+
+
+@pytest.mark.parametrize(("notes", "why"), [("[1", "line 1"), ("[]", "'list'"), ('{"x": 1}', "an entry is no object")])
+def test_damaged_notes_are_named(server: TardisServer, tmp_path: Path, notes: str, why: str) -> None:
+    folder = tmp_path / "binance_usdm" / "ETHUSDT"
+    folder.mkdir(parents=True)
+    (folder / SUMS_NAME).write_text(notes)
+    with pytest.raises(InputError, match=rf"{SUMS_NAME} cannot be read \(.*{why}.*\)\. .* Remove it"):
         _fetch(server, tmp_path)
 
 

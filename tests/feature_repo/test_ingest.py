@@ -20,6 +20,7 @@ from feature_repo.market import audit, segment
 from feature_repo.market.audit import BookAudit
 from feature_repo.market.clock import ClockOffset
 from feature_repo.market.ingest import Import
+from feature_repo.market.segment import Segment
 from feature_repo.market.tape import Tape, open_tape, read_tape, write_stream
 from feature_repo.window import FeatureWindow
 
@@ -144,6 +145,25 @@ def test_segments_are_of_one_contract_of_the_table():
         take(RowReader(rows[:0], skipped={"kline": 4}))
     _, facts = take(RowReader(rows), RowReader(rows[:0], name="b.gz"))
     assert "b.gz gives no row" in facts["warnings"]
+
+
+def test_an_import_is_taken_once_and_tells_its_facts_at_the_end():
+    stream = Import([RowReader(messages(9, 50))])
+    chunks = stream.chunks()
+    next(chunks)
+    with pytest.raises(RuntimeError, match="before the last chunk was taken"):
+        stream.facts()
+    assert list(chunks) == []
+    assert stream.facts()["kinds"] == ["binance"]
+    with pytest.raises(RuntimeError, match="an import can be taken once"):
+        next(stream.chunks())
+
+
+def test_a_live_segment_keeps_no_account_of_its_clock():
+    live = Segment(RowReader(messages(9, 50)), live=True)
+    assert len(np.concatenate(list(live.chunks()))) > 50
+    with pytest.raises(RuntimeError, match="a live segment keeps no account"):
+        live.clock_facts({})
 
 
 def test_counts_of_segments_add_up():

@@ -24,7 +24,8 @@ from feature_repo.events import (
     SELL,
     TRADE,
 )
-from feature_repo.market.npz import head_of
+from feature_repo.market.npz import NpzReader, head_of
+from feature_repo.market.stream import BadRows
 
 from .npz_arrays import T0, many, old, read, save
 from .small_tape import SEEN
@@ -109,9 +110,17 @@ def flip(path, at):
     return path
 
 
-def npy(array):
+def central(path, at, value):
+    """Change a byte of the only entry in a zip's table of contents."""
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02") + at] = value
+    path.write_bytes(data)
+    return path
+
+
+def npy(array, version=None):
     out = io.BytesIO()
-    np.save(out, array)
+    np.lib.format.write_array(out, array, version)
     return out.getvalue()
 
 
@@ -129,6 +138,19 @@ REFUSED = {
     "more": (lambda p: p.write_bytes(npy(many()) + b"..") and p, r"x\.npz goes on after its 400 rows"),
     "no array": (lambda p: zipped(p, "a.txt", "hello"), r"x\.npz holds a\.txt\. Expected an \.npz with one array"),
     "no header": (lambda p: zipped(p, "data.npy", "hello"), r"x\.npz has no readable array header"),
+    "later zip": (
+        lambda p: central(save(p, many()), 6, 99),
+        r"x\.npz has a damaged table of contents \(.*version 9\.9",
+    ),
+    "password": (lambda p: central(save(p, many()), 8, 1), r"x\.npz cannot be unpacked \(.*encrypted"),
+    "version": (
+        lambda p: p.write_bytes(npy(many(), (3, 0))) and p,
+        r"x\.npz has no .* header \(format version \(3, 0\)",
+    ),
+    "shape": (
+        lambda p: p.write_bytes(npy(many()).replace(b"(400,)", b"(-40,)")) and p,
+        r"x\.npz has no readable array header \(shape \(-40,\)\)",
+    ),
     "floats": (lambda p: save(p, np.zeros((5, 3))), r"x\.npz holds an array of float64 \[5, 3\]"),
     "single": (lambda p: save(p, np.zeros((5, 6), "f4")), r"x\.npz holds an array of float32 \[5, 6\]"),
     "turned": (lambda p: save(p, np.ones((6, 5)).T), r"x\.npz holds an array of float64 \[5, 6\] in Fortran order"),
@@ -144,6 +166,13 @@ def test_unusable_files_say_what_and_where(tmp_path, case):
     make, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         read(make(tmp_path / "x.npz"))
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
+    reader = NpzReader([save(tmp_path / "x.npz", many())], BadRows(), "binance_usdm", "ETHUSDT")
+    (tmp_path / "x.npz").unlink()
+    with pytest.raises(InputError, match=r"x\.npz cannot be read \(No such file or directory\)\. .*Check its rights"):
+        list(reader.chunks())
 
 
 def test_other_arrays_that_serve(tmp_path):

@@ -82,6 +82,8 @@ def test_one_day_alone_and_a_root_of_one_tape(tmp_path):
     assert read_tape(tmp_path, symbol="BTCUSDT").symbol == "BTCUSDT"
     with pytest.raises(InputError, match=r"holds ETHUSDT\. Expected symbol BTCUSDT"):
         read_tape(folder, symbol="BTCUSDT")
+    with pytest.raises(InputError, match=r"is of venue binance_usdm\. Expected venue bybit"):
+        read_tape(folder, venue="bybit")
 
 
 def test_simulated_data_says_so_everywhere(tmp_path):
@@ -116,6 +118,7 @@ DAMAGE = {
     "schema": (lambda f: edit_manifest(f, schema="x"), "has schema 'x'"),
     "no json": (lambda f: (f / "manifest.json").write_text("{"), "manifest.json cannot be read"),
     "days": (lambda f: edit_manifest(f, days=[3]), "field 'days' is damaged"),
+    "a day": (lambda f: edit_manifest(f, days={"2024-07-18.parquet": {"rows": 9}}), "field 'days' is damaged"),
     "field": (lambda f: (f / "manifest.json").write_text('{"schema": "ofi-meta tape 1"}'), "lacks the field 'venue'"),
     "span": (lambda f: edit_manifest(f, without="last_local_ns"), "lacks the field 'last_local_ns'"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), r"holds \.parquet files without manifest.json"),
@@ -136,6 +139,11 @@ DAMAGE = {
             f, lambda t: t.set_column(0, t.schema.field(0), [t["ev"].to_numpy() * 0 + np.uint64(77)])
         ),
         "event kind 77 in column ev",
+    ),
+    "no rows": (lambda f: rewrite_day(f, lambda t: t.slice(2)), "2024-07-19.parquet has no rows or empty cells"),
+    "empty cell": (
+        lambda f: rewrite_day(f, lambda t: t.set_column(4, t.schema.field(4), [[1.0, None]])),
+        "2024-07-19.parquet has no rows or empty cells",
     ),
     "metadata": (lambda f: rewrite_day(f, lambda t: t.replace_schema_metadata({})), "does not say which contract"),
 }
@@ -174,6 +182,8 @@ def test_write_refuses_what_is_no_tape_and_what_is_not_its_own(tmp_path):
         write_stream(Tape(tape.venue, tape.symbol, tape.events[:0], {}), tmp_path)
     with pytest.raises(InputError, match="goes back in local_ts at row 1"):
         write_stream(Tape(tape.venue, tape.symbol, tape.events[::-1], {}), tmp_path)
+    with pytest.raises(InputError, match=r"has rows of float64\. Expected .*Build the rows"):
+        write_stream(Tape(tape.venue, tape.symbol, np.zeros(3), {}), tmp_path)
     assert list(tmp_path.iterdir()) == []
     folder = write_stream(tape, tmp_path)
     (folder / "thesis.txt").write_text("mine")
@@ -333,12 +343,10 @@ def test_an_open_tape_is_read_in_chunks_and_checked_while_it_is_read(tmp_path, m
         next(chunks)
     with pytest.raises(InputError, match="was changed: its sha256 is new"):
         next(chunks)
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    (tmp_path / "binance_usdm").write_text("a file")
-    with pytest.raises(InputError, match="ETHUSDT cannot be written"):
-        write_stream(small(), tmp_path)
+    whole = open_tape(write_stream(tape, tmp_path / "gone"))
+    whole.days[0].path.unlink()
+    with pytest.raises(InputError, match=r"2024-07-18\.parquet cannot be read"):
+        next(whole.chunks())
 
 
 def test_bytes_an_event(tmp_path):

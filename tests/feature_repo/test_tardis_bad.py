@@ -146,6 +146,14 @@ def test_a_reader_that_is_left_closes_its_files(tmp_path, monkeypatch):
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
+def test_a_file_that_becomes_another_one_before_it_is_read_is_refused(tmp_path):
+    path = write(tmp_path / "a.csv", TRADES, GOOD)
+    reader = TardisReader([path], BadRows())
+    path.write_text("hello\n")
+    with pytest.raises(InputError, match=r"a\.csv was changed while it was read\. Expected a Tardis CSV"):
+        list(reader.chunks())
+
+
 def test_days_that_overlap_are_refused_by_name(tmp_path):
     one = write(tmp_path / "one", TRADES, [line(0, 1, "buy", 1, 1), line(9, 2, "buy", 1, 1)])
     two = write(tmp_path / "two", TRADES, [line(5, 1, "buy", 1, 1)])

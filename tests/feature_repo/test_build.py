@@ -106,6 +106,23 @@ def test_an_event_later_than_the_last_is_refused():
         build_features(tape(events), config=SHORT)
 
 
+YEAR_NS = 366 * 86_400 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("first_ns", "last_ns"), [(0, None), (-(10**9), None), (None, int(EVENTS["local_ts"][0]) + YEAR_NS + 1)]
+)
+def test_times_that_are_no_year_of_utc_are_refused(first_ns, last_ns):
+    events = EVENTS.copy()
+    if first_ns is not None:
+        events["local_ts"] += first_ns - events["local_ts"][0]
+    if last_ns is not None:
+        events["local_ts"][-1] = last_ns
+    first, last = events["local_ts"][[0, -1]]
+    with pytest.raises(InputError, match=rf"ETHUSDT spans {first} to {last} ns\. Expected at most a year of ns UTC"):
+        build_features(tape(events), config=SHORT)
+
+
 def test_a_hole_of_over_a_week_is_refused_and_a_single_event_behind_it_is_not():
     """Else all that lies behind the hole would be left out, without a word: two first days of a month in one folder."""
     hole = 8 * 86_400 * 10**9

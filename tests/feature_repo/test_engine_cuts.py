@@ -76,6 +76,9 @@ def test_a_saved_and_restored_state_gives_the_same_bits(cut):
 def test_a_state_of_other_settings_is_refused():
     with pytest.raises(InputError, match=r"saved engine state has .* for .floats."):
         Engine(ETH, ENGINE).state.load_state_dict(Engine(ETH, SHORT).state.state_dict())
+    saved = Engine(ETH, SHORT).state.state_dict()
+    with pytest.raises(InputError, match=r"saved engine state has float32 \(\d+,\) for .floats.\. Expected float64"):
+        Engine(ETH, SHORT).state.load_state_dict({**saved, "floats": saved["floats"].astype(np.float32)})
 
 
 @every_tape

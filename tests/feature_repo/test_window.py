@@ -152,6 +152,33 @@ def test_wrong_arguments_and_states_are_refused():
         _window().load_state_dict(FeatureWindow(64, instrument=ETH, config=SHORT).state_dict())
     with pytest.raises(InputError, match="nothing for 'history'"):
         _window().load_state_dict({})
+    state = _window().state_dict()
+    with pytest.raises(InputError, match=r"saved window state has float64 \(40, 24\) for 'history'"):
+        _window().load_state_dict({**state, "history": state["history"].astype(np.float64)})
+
+
+@pytest.mark.parametrize(
+    ("event", "got"),
+    [
+        ((1, 2, 3), "a tuple"),
+        (np.zeros(1), r"float64 \(1,\)"),
+        (CALM[:2], r"void\d+ \(2,\)"),
+        (CALM[:0], r"void\d+ \(0,\)"),
+    ],
+)
+def test_what_is_not_one_event_is_refused(event, got):
+    with pytest.raises(
+        InputError, match=rf"an event that is {got}\. Expected an EVENT_DTYPE scalar or an array of one"
+    ):
+        _window().update_from_event(event)
+
+
+@pytest.mark.parametrize(
+    ("events", "got"), [(np.zeros(64), r"float64 \(64,\)"), (CALM[:4].reshape(2, 2), r"void\d+ \(2, 2\)")]
+)
+def test_what_is_no_row_of_events_is_refused(events, got):
+    with pytest.raises(InputError, match=rf"events of {got}\. Expected EVENT_DTYPE \[n\]"):
+        _window().update(events)
 
 
 def test_the_default_window_needs_no_arguments():

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from feast.data_source import PushMode
 from feast.errors import FeastEntityDFMissingColumnsError
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 
@@ -15,6 +16,7 @@ from feature_repo.errors import InputError
 from feature_repo.fields import CHANNELS, CTX_NAMES
 from feature_repo.market_row import unpack_market
 from feature_repo.offline import write_store
+from feature_repo.offline_store import AsofOfflineStore
 from feature_repo.store import SERVICE, open_store
 
 from .store_table import make_table, some_candidates
@@ -158,6 +160,21 @@ def test_an_answer_can_be_saved_and_read_again(store, table, tmp_path):
         store.create_saved_dataset(job, "some_rows", storage)
 
 
+def test_training_rows_are_not_pushed(store, table):
+    rows = pd.DataFrame({"symbol": [table.symbol], "event_timestamp": pd.to_datetime(table.t_ns[:1], utc=True)})
+    rows["t_ns"], rows["x"], rows["market"] = table.t_ns[:1], [[0.0]], [[0.0]]
+    with pytest.raises(InputError, match=r"a push of window_sequence to the offline store\..*write_store"):
+        store.push("window_push", rows, to=PushMode.OFFLINE)
+
+
+def test_a_source_of_another_kind_is_refused(store):
+    from feast import RequestSource
+
+    other = RequestSource(name="asked", schema=[])
+    with pytest.raises(InputError, match=r"a RequestSource\. Expected a FileSource of Parquet"):
+        AsofOfflineStore().validate_data_source(store.config, other)
+
+
 def test_files_replaced_while_they_are_read_are_read_again(table, tmp_path, monkeypatch):
     """The place of a row in the old file is not its place in the new one."""
     monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
@@ -176,3 +193,18 @@ def test_files_replaced_while_they_are_read_are_read_again(table, tmp_path, monk
     got = open_store().get_historical_features(asked(table), REFS).to_arrow()
     assert calls == ["ofi_z"]
     np.testing.assert_array_equal(got.column("ofi_z").to_numpy(), other.X[ROWS, 0])
+
+
+def test_files_that_are_replaced_again_and_again_are_not_read(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFI_META_DATA", str(tmp_path))
+    write_store(table, *some_candidates(table, ROWS))
+    quote = asof._q
+
+    def replace_before_the_second_step(name):
+        if name == "ofi_z":
+            write_store(table, *some_candidates(table, ROWS))
+        return quote(name)
+
+    monkeypatch.setattr(asof, "_q", replace_before_the_second_step)
+    with pytest.raises(InputError, match=r"2026-01-05\.parquet that are replaced while they are read\. .* at rest"):
+        open_store().get_historical_features(asked(table), REFS).to_arrow()

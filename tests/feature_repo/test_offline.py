@@ -203,19 +203,27 @@ def test_an_empty_registry_is_named(root):
         training_set(*asked)
 
 
-def test_windows_of_two_lengths_are_refused(root):
+@pytest.mark.parametrize(
+    ("rows", "values", "says"), [(1, 24 * 20, r"\[480, 1536\] values"), (len(ROWS), 24 * 20 + 1, r"\[481\] values")]
+)
+def test_windows_of_two_lengths_or_of_no_whole_rows_are_refused(root, rows, values, says):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     asked = fill()
     path = root / "window_sequence" / "ETHUSDT-SIM" / DAY
-    rows = pq.read_table(path)
-    x = rows.column("x").to_pylist()
-    x[0] = x[0][: 24 * 20]
-    at = rows.schema.get_field_index("x")
-    pq.write_table(rows.set_column(at, "x", pa.array(x, pa.list_(pa.float32()))), path)
-    with pytest.raises(StoreError, match=r"\[480, 1536\] values"):
+    table = pq.read_table(path)
+    x = [value[:values] if i < rows else value for i, value in enumerate(table.column("x").to_pylist())]
+    at = table.schema.get_field_index("x")
+    pq.write_table(table.set_column(at, "x", pa.array(x, pa.list_(pa.float32()))), path)
+    with pytest.raises(StoreError, match=says):
         training_set(*asked)
+
+
+def test_a_store_that_cannot_be_written_is_named(root):
+    root.parent.write_text("a file")
+    with pytest.raises(StoreError, match=r"feast cannot be written \(.*\)\. .* Set OFI_META_DATA"):
+        fill()
 
 
 @pytest.mark.parametrize(

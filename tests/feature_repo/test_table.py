@@ -165,5 +165,6 @@ def test_a_folder_that_is_no_table_is_refused(tmp_path):
     with pytest.raises(InputError, match="lacks the columns ofi_z"):
         FeatureTable.load(folder)
     file.write_bytes(b"PAR1 cut short")
-    with pytest.raises(InputError, match="cannot be read"):
-        FeatureTable.load(folder)
+    for days in (None, [file.stem]):
+        with pytest.raises(InputError, match="cannot be read"):
+            FeatureTable.load(folder, days=days)

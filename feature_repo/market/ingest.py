@@ -98,6 +98,8 @@ class Import:
     def _identify(self, reader: Reader) -> None:
         """Check that the rows are of one contract that the instrument table has."""
         venue, symbol = reader.venue, reader.symbol
+        if not symbol:
+            raise _rowless([reader])
         if (venue, symbol) == (self.venue, self.symbol):
             return
         if self.symbol:
@@ -106,8 +108,6 @@ class Import:
                 "one contract a tape",
                 "Give the files of one, or choose it with --symbol and --venue",
             )
-        if not symbol or not venue:
-            raise _rowless([reader])
         try:
             instrument(venue, symbol)
         except InputError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .binance import NO_JSON, BinanceParser
 from .binance_lines import BinanceLines
-from .sources import ACCEPTED, CUT_OFF, CutOffError, Source, head_of, open_blocks
+from .sources import CUT_OFF, CutOffError, Source, head_of, open_blocks
 from .stream import OVERLAP_NS, BadRows
 
 __all__ = ["BinanceReader"]
@@ -127,14 +127,6 @@ def _halved(reason: str) -> bool:
 
 def _source(path: Path) -> Source:
     source = head_of(path)
-    if source is not None:
-        return source
-    with open_blocks(path, block_bytes=1 << 12) as blocks:
-        try:
-            head = next(blocks, b"").split(b"\n", 1)[0][:40].decode("ascii", "replace").strip()
-        except CutOffError:
-            head = ""
-    if not head:
-        raise InputError(f"{path} is empty", ACCEPTED, "Give a file with market data, or remove it")
-    shown = repr(head if head.isprintable() else "binary data")
-    raise InputError(f"{path}, line 1 is {shown}", _WHAT, "Give another file, or leave --source out")
+    if source is None:
+        raise InputError(f"{path} is no recording", _WHAT, "Give another file, or leave --source out")
+    return source

@@ -244,8 +244,6 @@ def open_stream(
         When nothing usable is there; the message names the file, and the line or field.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist", ACCEPTED, "Check the path")
     if source is None and _find_tape(path, symbol) is not None:
         tape = open_tape(path, symbol)
         if venue not in (None, tape.venue):

@@ -17,8 +17,11 @@ from feature_repo.events import (
     DEPTH_BBO,
     KIND_MASK,
 )
+from feature_repo.market import sources
 from feature_repo.market.clock import ClockOffset
+from feature_repo.market.recording import BinanceReader
 from feature_repo.market.sources import CutOffError, open_blocks
+from feature_repo.market.stream import BadRows
 from feature_repo.market.tape import open_stream, read_tape, write_stream
 
 from .audited import best_quotes
@@ -186,6 +189,11 @@ REFUSED = {
         lambda p: record(p / "x.gz", [trade(), trade(s="BTCUSDT")]),
         r"x\.gz, line 2: field 's' is 'BTCUSDT' after",
     ),
+    "mixed later": (
+        lambda p: record(p / "x.gz", [BOOK, usdm(99, 101, 98), trade(), trade(s="BTCUSDT")]),
+        r"x\.gz, line 4: field 's' is 'BTCUSDT' after 'ETHUSDT'",
+    ),
+    "nameless": (lambda p: record(p / "x.gz", [BOOK] * 3), r"x\.gz: none of 3 lines gives a row of a named symbol"),
     "rowless": (lambda p: record(p / "x.gz", [usdm(1, 2, 0)]), r"none of 1 lines gives a row .*depth_before_snapshot"),
     "folder": (lambda p: p, r"holds no market data, only nothing"),
 }
@@ -196,6 +204,24 @@ def test_unusable_recordings_say_what_and_where(tmp_path, case):
     make, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
         read_tape(make(tmp_path))
+
+
+def test_what_is_no_recording_is_not_read_as_one(tmp_path):
+    with pytest.raises(InputError, match=r"x\.dat is no recording\. Expected `<local_ts> <json>` a line"):
+        BinanceReader([record(tmp_path / "x.dat", ["hello"])], BadRows())
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
+    path = record(tmp_path / "x.gz", good())
+    stream = open_stream(path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"x\.gz cannot be read"):
+        next(stream.chunks())
+    chunks = open_stream(record(path, good())).chunks()
+    next(chunks)
+    path.unlink()
+    with pytest.raises(InputError, match=r"x\.gz cannot be read"):
+        list(chunks)
 
 
 def test_files_of_a_folder_must_be_recordings_once_and_one_after_another(tmp_path):
@@ -288,6 +314,13 @@ def test_a_damaged_gz_is_refused_with_its_name(tmp_path):
     for data in (bytes(other_sum), PACKED + b"no member", b"\x1f\x8b garbage"):
         with pytest.raises(InputError, match="x is damaged after"):
             blocks(tmp_path / "x", data)
+
+
+def test_a_line_without_end_is_refused_with_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_LONGEST_LINE", 1 << 20)
+    with pytest.raises(InputError, match="x, line 3001 is longer than 1 MiB"):
+        blocks(tmp_path / "x", LINES + bytes(3 << 20), block_bytes=1 << 16)
+    assert len(b"".join(blocks(tmp_path / "x", LINES + bytes(1 << 19), block_bytes=1 << 16))) > len(LINES)
 
 
 def test_blocks_that_nobody_takes_leave_no_thread(tmp_path):

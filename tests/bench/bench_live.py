@@ -11,6 +11,7 @@ import time
 from array import array
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -88,11 +89,11 @@ def _soaked() -> list[Bench]:
             names[1],
             work[1],
             "",
-            peer_name="in the 6 h after the warm-up",
+            peer_name="after the warm-up",
             peer=work[0],
             goal="ratio <= 1.1",
-            how=f"{how}; CPU time of the last 6 h, beside what the messages in them explain: cost = a + b x messages "
-            "of an hour, fitted on all hours",
+            how=f"{how}; CPU time of an hour in units of a fixed calculation timed beside it, as the machine's speed "
+            "drifts: a + b x hours + c x messages, fitted on all hours after the warm-up, at the mean of the messages",
         ),
     ]
 
@@ -194,7 +195,7 @@ def _first(minutes: float, folder: Path) -> Path:
 def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
     """Hours of market time, seconds it took, and (after the warm-up, at the end) of MiB and of work.
 
-    Work is CPU time of 6 hours, divided by what their messages explain.
+    Work is CPU time of an hour, in units of a fixed calculation, by a line through all hours after the warm-up.
     """
     from feature_repo.instruments import instrument
     from feature_repo.window import FeatureWindow
@@ -222,7 +223,7 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
             replay=True,
         )
         vitals = Vitals(symbol, venue, profile="B", source="in process", replay=True)
-        samples = array("d")  # market hours, CPU seconds, messages, MiB, and so on: must not itself grow by objects
+        samples = array("d")  # one row after the other; a list of tuples would grow by megabytes itself
         began = time.perf_counter()
         with LiveShadow(plan, gate, vitals, window=window) as shadow:
             first_ns = 0
@@ -232,24 +233,32 @@ def soak() -> tuple[float, float, tuple[float, float], tuple[float, float]]:
                 first_ns = first_ns or now_ns
                 mib = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
                 done = sum(view.messages.values())
-                samples.extend(((now_ns - first_ns) / 3.6e12, time.process_time(), done, mib))
+                market_h = (now_ns - first_ns) / 3.6e12
+                samples.extend((market_h, time.process_time(), _fixed_work_s(), done, mib))
                 time.sleep(0.05)
         if shadow.error is not None:
             raise shadow.error
         took_s = time.perf_counter() - began
-    hours, cpu_s, messages, mib = np.array(samples).reshape(-1, 4).T
+    hours, cpu_s, fixed_s, messages, mib = np.array(samples).reshape(-1, 5).T
     end = hours[-1]
 
     def most(low: float, high: float) -> float:
         return float(mib[(hours >= low) & (hours <= high)].max())
 
-    at = np.searchsorted(hours, np.arange(0, int(end) + 1))
-    cost, came = np.diff(cpu_s[at]), np.diff(messages[at])
-    line = np.column_stack([np.ones_like(came), came])
-    explained = line @ np.linalg.lstsq(line, cost, rcond=None)[0]
-    warm = int(_WARM_H)
-    work = [float(cost[part].sum() / explained[part].sum()) for part in (slice(warm, warm + 6), slice(-6, None))]
+    at = np.searchsorted(hours, np.arange(_WARM_H, int(end) + 1))
+    cost = np.diff(cpu_s[at]) / [np.median(fixed_s[i:j]) for i, j in pairwise(at)]
+    line = np.column_stack([np.ones(len(cost)), np.arange(len(cost)), np.diff(messages[at])])
+    fitted = np.linalg.lstsq(line, cost, rcond=None)[0]
+    work = [float(fitted @ (1, hour, line[:, 2].mean())) for hour in line[[0, -1], 1]]
     return float(end), took_s, (most(_WARM_H, _WARM_H + 6), most(end - 6, end)), (work[0], work[1])
+
+
+def _fixed_work_s() -> float:
+    """CPU seconds of a calculation that is always the same: how fast the machine is just now."""
+    began, counts = time.thread_time(), dict.fromkeys(range(97), 0)
+    for n in range(2_000):
+        counts[n % 97] += n
+    return time.thread_time() - began
 
 
 _START = """

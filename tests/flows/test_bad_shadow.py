@@ -20,9 +20,7 @@ from prefect.tasks import Task
 import flows.shadow
 from feature_repo.events import (
     BUY,
-    DEPTH,
     DEPTH_CLEAR,
-    DEPTH_SNAPSHOT,
     EVENT_DTYPE,
     EXCH,
     KIND_MASK,
@@ -35,11 +33,11 @@ from feature_repo.market.simulator import simulate_tape
 from feature_repo.market.tape import Tape, write_stream
 from flows.cli import main
 from runtime.decision import Reason
+from tests.runtime.shadow_tapes import calm
 
 pytestmark = pytest.mark.slow  # hftbacktest compiles in every process
 
 MS, S = 1_000_000, 1_000_000_000
-START = 1_767_571_200 * S
 PICTURES = ("bucket_ir", "calibration", "equity", "folds", "importance", "latency", "rejections", "sensitivity")
 FILES = sorted(["buckets.csv", "index.html", "metrics.json", *(f"{name}.png" for name in PICTURES)])
 
@@ -118,21 +116,6 @@ class Said:
         return self._both.getvalue()
 
 
-def calm(seconds=180.0, sides=(BUY, SELL)) -> np.ndarray:
-    """A snapshot of five levels a side, then the same prices told again ten times a second."""
-    rows = [
-        (
-            (DEPTH if k else DEPTH_SNAPSHOT) | side | LOCAL | EXCH,
-            *(START + k * 100 * MS, START + (k * 100 + 5) * MS),
-            *(px, 50.0 + k % 2, 0, 0, 0.0),
-        )
-        for k in range(int(seconds * 10))
-        for side in sides
-        for px in ((2000.0 - 0.01 * n) if side == BUY else (2000.01 + 0.01 * n) for n in range(5))
-    ]
-    return np.array(rows, EVENT_DTYPE)
-
-
 @pytest.fixture(scope="module")
 def lively():
     """SIMULATED: half an hour with 200 candidates."""
@@ -192,9 +175,9 @@ def assert_whole(run: Ended) -> None:
 # Tapes without a candidate.
 
 NOTHING = {
-    "a calm book": lambda lively: calm(),
-    "only bids": lambda lively: calm(sides=(BUY,)),
-    "only asks": lambda lively: calm(sides=(SELL,)),
+    "a calm book": lambda lively: calm(180.0),
+    "only bids": lambda lively: calm(180.0, sides=(BUY,)),
+    "only asks": lambda lively: calm(180.0, sides=(SELL,)),
     "only trades": lambda lively: lively[(lively["ev"] & np.uint64(KIND_MASK)) == TRADE][:2_000],
     "shorter than the warm-up": lambda lively: first(lively, 30),
     "one event": lambda lively: lively[:1],
@@ -336,7 +319,7 @@ def test_a_tape_without_events(tmp_path, shadow, stored):
 def test_a_folder_that_cannot_be_written(name, stored, shadow, tmp_path):
     """A file stands where the folder should be: even an administrator cannot write below it."""
     (tmp_path / name).write_text("kept")
-    run = shadow(stored(calm()), root=tmp_path)
+    run = shadow(stored(calm(180.0)), root=tmp_path)
     assert run.code in (1, 2), run.said
     (line,) = [line for line in run.said.splitlines() if "error:" in line]
     assert str(tmp_path / name) in line

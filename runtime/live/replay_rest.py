@@ -13,7 +13,7 @@ import orjson
 
 from .replay_book import TextBook
 from .replay_faults import Faults, Hang
-from .snapshots import STAMP_HEADER
+from .snapshots import SENT_HEADER, STAMP_HEADER
 
 __all__ = ["DepthDesk"]
 
@@ -43,11 +43,12 @@ class DepthDesk:
     ----------
     book : what has been played so far; the player gives it the diffs
     local_ns : local time of the last line played, ns UTC; set by the player
+    sent_ns : of the last one that clients were sent as it is, 0 before; set by the player
     """
 
     def __init__(self, symbol: str, *, stamps: bool, faults: Faults) -> None:
         self.book = TextBook()
-        self.local_ns = 0
+        self.local_ns = self.sent_ns = 0
         self._symbol, self._stamps, self._faults = symbol, stamps, faults
         self._asked = 0
         self._offer: _Offer | None = None
@@ -168,7 +169,7 @@ class DepthDesk:
             await request.answer(503, _error(-1001, "The recording has ended without a valid book."))
 
     def _stamp(self, local_ns: int) -> dict[str, str]:
-        return {STAMP_HEADER: str(local_ns)} if self._stamps else {}
+        return {STAMP_HEADER: str(local_ns), SENT_HEADER: str(self.sent_ns)} if self._stamps else {}
 
 
 class _Request:

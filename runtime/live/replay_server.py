@@ -217,13 +217,16 @@ class ReplayServer:
     async def _do(self, action: Action, line: Line, frame: bytes) -> None:
         match action:
             case bytes():
-                stream = line.stream if action is frame else stream_of(action)
+                stream, before = line.stream if action is frame else stream_of(action), self._clients.sent
                 while not await self._clients.send(action, stream):
                     await self._together(line)
+                if action is frame and self._clients.sent > before:
+                    self._desk.sent_ns = line.local_ns
             case Pause(seconds):
                 await asyncio.sleep(seconds)
             case Hangup():
                 await self._clients.hang_up()
+                self._desk.sent_ns = 0  # it may never arrive
             case Skip(lines):
                 self._skip += lines
             case _:

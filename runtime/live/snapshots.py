@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,13 +16,16 @@ import orjson
 
 from .inbox import Inbox
 
-__all__ = ["STAMP_HEADER", "Snapshots"]
+__all__ = ["SENT_HEADER", "STAMP_HEADER", "Snapshots"]
 
 STAMP_HEADER = "X-Local-Ts"
 """Of a replay: the local time at which the recording has the snapshot."""
+SENT_HEADER = "X-Sent-Ts"
+"""Of a replay: the local time of the last message sent before it. It may still be on its way, by another connection."""
 _LARGEST = 16 << 20
 _LEAST_S, _MOST_S = 0.5, 30.0
 _LONGEST_BAN_S = 3_600.0
+_BEHIND_S, _LOOK_S = 2.0, 0.001
 
 
 class Snapshots:
@@ -94,8 +98,15 @@ class Snapshots:
             if not isinstance(told, dict) or "lastUpdateId" not in told:
                 raise ValueError(f"the answer is no snapshot: {body[:80]!r}")
             stamp = answer.headers.get(STAMP_HEADER)
+            self._wait_for(int(answer.headers.get(SENT_HEADER, 0)))
             # Inside, so that a replay which waits for the end of this connection sends nothing before it is taken.
             self._delivered_ns = self._inbox.put(body.strip(), None if stamp is None else int(stamp))
+
+    def _wait_for(self, sent_ns: int) -> None:
+        """Until the inbox has the message of that time, or for as long as one that was lost is worth."""
+        give_up_s = time.monotonic() + _BEHIND_S
+        while self._inbox.last_ns < sent_ns and time.monotonic() < give_up_s and not self._stop.wait(_LOOK_S):
+            pass
 
 
 @contextmanager

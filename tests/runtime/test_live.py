@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import threading
+import time
 from collections import Counter
 from itertools import pairwise
 
 import pytest
 
 from runtime.decision import Reason
+from runtime.live.inbox import Inbox
 from runtime.live.replay_server import serving
 
 from .live_run import ETHUSDT, NEXOUSDT, assert_rows, assert_same, batch, fast_clock, following, release
@@ -45,6 +48,25 @@ def test_a_played_recording_gives_the_rows_and_decisions_of_the_batch_way(two_mi
     reasons = Counter(decision.reason for _, decision, _ in run.decisions)
     assert reasons[Reason.ALLOW] > 100
     assert reasons[Reason.NO_WINDOW] > 100
+
+
+def test_messages_that_come_late_are_before_the_snapshot_that_was_sent_after_them(
+    two_minutes, ethusdt, tmp_path, monkeypatch
+):
+    """The first ones, read slowly while the snapshot comes by a connection of its own."""
+    put, played = Inbox.put, []
+
+    def slow(self, payload, local_ns=None):
+        if threading.current_thread().name == "feed" and len(played) < 26:
+            played.append(local_ns)
+            time.sleep(0.02)
+        return put(self, payload, local_ns)
+
+    monkeypatch.setattr(Inbox, "put", slow)
+    with serving(two_minutes, speed=0) as server, following(server, ethusdt, tmp_path) as run:
+        run.shadow.join(120)
+    assert len(played) == 26
+    assert_rows(run, batch(two_minutes, ethusdt)[0])
 
 
 def test_its_own_recording_gives_the_same_again(two_minutes, ethusdt, tmp_path):

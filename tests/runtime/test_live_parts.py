@@ -17,7 +17,7 @@ from runtime.live.inbox import Inbox
 from runtime.live.pushing import PushedWindow, Pusher
 from runtime.live.replay_faults import Faults, Hangup, Pause
 from runtime.live.replay_server import serving
-from runtime.live.snapshots import Snapshots
+from runtime.live.snapshots import SENT_HEADER, STAMP_HEADER, Snapshots
 from runtime.live.venues import ENDPOINTS, routes_of, snapshot_url, streams_of
 
 from ..feature_repo.binance_messages import record, trade, usdm
@@ -209,14 +209,34 @@ def test_an_answer_that_is_no_snapshot_is_told_and_not_taken(body):
     assert told[0] == f"no depth snapshot: the answer is no snapshot: {body!r}"
 
 
-def answered(body, inbox, **options):
+def test_a_snapshot_waits_for_the_messages_that_a_replay_sent_before_it():
+    """They come by another connection; behind it, they would be taken for later ones."""
+    inbox = Inbox(lambda: 5)
+    late = threading.Timer(0.2, inbox.put, (b"message", 40))
+    late.start()
+    assert answered(b'{"lastUpdateId": 1}', inbox, {STAMP_HEADER: 50, SENT_HEADER: 40}) == 2
+    late.join()
+    assert [(message.local_ns, message.payload) for message in (inbox.pop(), inbox.pop())] == [
+        (40, b"message"),
+        (50, b'{"lastUpdateId": 1}'),
+    ]
+
+
+def test_a_snapshot_does_not_wait_for_ever_for_a_message_that_was_lost(monkeypatch):
+    monkeypatch.setattr("runtime.live.snapshots._BEHIND_S", 0.05)
+    assert answered(b'{"lastUpdateId": 1}', Inbox(lambda: 5), {STAMP_HEADER: 50, SENT_HEADER: 40}) == 1
+
+
+def answered(body, inbox, headers=(), **options):
     """How many messages the inbox holds when the connection ends that brought this answer."""
     seen, sockets = [], socket.create_server(("127.0.0.1", 0))
 
     def serve():
         connection, _ = sockets.accept()
         connection.recv(1 << 16)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        told = {"Connection": "close", "Content-Length": len(body), **dict(headers)}
+        head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + body)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(1 << 16):
             pass

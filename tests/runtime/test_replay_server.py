@@ -49,6 +49,7 @@ def test_frames_and_the_snapshot_at_its_place_are_the_recording(tmp_path):
     whole = sorted([*frames, headers["X-Local-Ts"].encode() + b" " + body], key=stamp)
     assert whole == lines_of(first, second)
     assert frames == sorted(frames, key=stamp)
+    assert int(headers["X-Sent-Ts"]) == max(t for t in map(stamp, frames) if t < int(headers["X-Local-Ts"]))
 
 
 @pytest.mark.parametrize(("unit", "digits"), [(10**6, 19), (10**3, 16), (1, 13)])

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from runtime import MetaFilter
+from runtime import Decision, MetaFilter, Reason
 from runtime.adapters.freqtrade import ConfirmedEntries
 from runtime.adapters.nautilus import ConfirmedOrders
 from runtime.adapters.offers import Offers
@@ -167,6 +167,15 @@ def test_a_limit_that_is_no_number_is_no_stake(offers, name):
     limits = {"min_stake": 5.0, "max_stake": 1e6, "leverage": 1.0}
     assert strategy.custom_stake_amount("ETH/USDT:USDT", **limits) > 0
     assert strategy.custom_stake_amount("ETH/USDT:USDT", **limits | {name: float("nan")}) == 0.0
+
+
+def test_what_is_denied_is_no_stake_whatever_its_size():
+    strategy = Mine()
+    decision = Decision(False, 0.9, 100.0, Reason.P_BELOW_TAU, 0.5, 1.0)
+    strategy.offers = SimpleNamespace(look=lambda *_: decision)
+    assert strategy.custom_stake_amount("ETH/USDT:USDT", max_stake=1e6) == 0.0
+    decision = replace(decision, allow=True)
+    assert strategy.custom_stake_amount("ETH/USDT:USDT", max_stake=1e6) == 100.0
 
 
 def test_a_stake_beyond_the_gates_size_is_not_confirmed(offers):

@@ -121,8 +121,11 @@ def test_nobody_there():
 @pytest.mark.parametrize(
     "url", ["", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://", "//host/x", "http://[", "no address", 5, b"x"]
 )
-def test_no_address_for_an_alert(url):
+def test_no_address_for_an_alert(url, monkeypatch):
+    posted = []
+    monkeypatch.setattr("runtime.alerts._post", lambda *to: posted.append(to) or True)
     assert send_alert({}, url) is False
+    assert not posted
 
 
 class Odd:

@@ -73,6 +73,13 @@ def test_a_window_that_is_there_is_not_waited_for(store, waiting):
     assert store.reads == 1
 
 
+def test_a_window_that_was_found_is_read_no_more(store, waiting):
+    store.found = NEW
+    assert once_free(waiting) is NEW
+    assert once_free(waiting) is NEW
+    assert store.reads == 2
+
+
 def test_one_that_comes_in_time_is_taken(store, waiting):
     threading.Timer(0.05, lambda: setattr(store, "found", NEW)).start()
     assert waiting.snapshot_within(TS, 60_000.0) is NEW

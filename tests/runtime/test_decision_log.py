@@ -254,6 +254,18 @@ def test_faults_are_told(releases, held):
         find_decision(releases / "log", "last")
 
 
+@pytest.mark.parametrize(
+    "found", [(window()[1:], market_row()), (window(), None), (window().astype(np.float64), market_row()), 7]
+)
+def test_an_answer_that_is_no_window_is_denied_and_logged_without_one(releases, held, found):
+    held.found = found
+    with logged(releases, held) as gate:
+        decision = gate.allow(candidate(), TS)
+    assert not decision.allow
+    row = find_decision(releases / "log", "last")
+    assert (row.decision.reason, row.x, row.market) == (decision.reason, None, None)
+
+
 def test_ids():
     assert decision_id(candidate(), "A") == f"{candidate().symbol}-{TS}-buy-A"
     assert window_hash(None, None) == ""

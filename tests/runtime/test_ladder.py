@@ -109,7 +109,8 @@ def test_a_hundred_trades_that_pay_are_a_step_and_thirty_that_do_not_end_it(n, m
     step = next_step(State.SCALED, table(high=0.4, low=0.2), trades(HIGH, n, mean))
     assert (step.multipliers if step else {HIGH: 0.4, LOW: 0.2}) == {HIGH: after, LOW: 0.2}
     if step:
-        assert step.why.startswith(f"B/momentum/high/mid/mid/other 0.4 -> {after:g} ({n} trades, IR {'+' * (mean > 0)}")
+        ir = ir_trade(np.array([trade.net_bps for trade in trades(HIGH, n, mean)]))
+        assert step.why == f"B/momentum/high/mid/mid/other 0.4 -> {after:g} ({n} trades, IR {ir:+.2f})"
 
 
 def test_each_bucket_goes_by_its_own_trades():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 import time
@@ -12,15 +13,17 @@ import pytest
 
 from feature_repo.errors import InputError
 from feature_repo.market.binance import FEED_LOST
+from feature_repo.market.clock import ClockOffset
 from runtime.live.feed import Feed
 from runtime.live.inbox import Inbox
 from runtime.live.pushing import PushedWindow, Pusher
+from runtime.live.reader import LiveReader
 from runtime.live.replay_faults import Faults, Hangup, Pause
 from runtime.live.replay_server import serving
 from runtime.live.snapshots import SENT_HEADER, STAMP_HEADER, Snapshots
 from runtime.live.venues import ENDPOINTS, routes_of, snapshot_url, streams_of
 
-from ..feature_repo.binance_messages import record, trade, usdm
+from ..feature_repo.binance_messages import MS, T0, record, trade, usdm
 from .gate_builders import TS, market_row, window
 from .live_run import following, release
 
@@ -99,6 +102,17 @@ def test_messages_of_many_threads_all_arrive_in_the_order_of_their_stamps():
     stamps = [inbox.pop().local_ns for _ in range(len(inbox))]
     assert len(stamps) == 8_000
     assert stamps == sorted(stamps)
+
+
+def test_a_chunk_ends_with_the_first_message_past_a_windows_end():
+    """So that a decision is made before the messages behind it are read."""
+    inbox, clock = Inbox(lambda: 1), ClockOffset()
+    clock.settled = True
+    for at_ms in (10, 60, 99, 100, 110, 120, 310):
+        inbox.put(json.dumps(stream("aggTrade", trade(t=T0 + at_ms))).encode(), (T0 + at_ms) * MS)
+    inbox.close()
+    chunks = LiveReader(inbox, clock).chunks()
+    assert [((chunk["local_ts"] - T0 * MS) // MS).tolist() for chunk in chunks] == [[10, 60, 99, 100], [110, 120, 310]]
 
 
 # --- pushes --------------------------------------------------------------------------------------------------------
@@ -207,6 +221,17 @@ def test_an_answer_that_is_no_snapshot_is_told_and_not_taken(body):
     assert answered(body, inbox, on_failure=told.append) == 0
     assert until(lambda: told)
     assert told[0] == f"no depth snapshot: the answer is no snapshot: {body!r}"
+
+
+def test_a_server_that_is_not_there_is_asked_again():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = []
+    snapshots = Snapshots(f"http://127.0.0.1:{port}/", Inbox(lambda: 5), on_failure=told.append, least_s=0.01)
+    snapshots.want(0)
+    assert until(lambda: len(told) >= 3)
+    snapshots.close()
 
 
 def test_a_snapshot_waits_for_the_messages_that_a_replay_sent_before_it():

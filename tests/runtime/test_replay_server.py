@@ -94,15 +94,17 @@ def test_each_connection_gets_the_streams_it_asked_for(tmp_path):
 def test_lines_that_cannot_be_played_are_left_out_and_counted(tmp_path):
     path = tmp_path / "r"
     good = [b"%d %b" % (k * MS, json.dumps(m).encode()) for k, m in enumerate(trades(3), start=T0)]
-    path.write_bytes(b'cut":1}\n' + good[0] + b"\n\n" + good[1] + b"\n17 {}\n%d \xff\n" % (T0 * MS) + good[2])
+    no_times = b"%dx {}\n0%d {}\n" % (T0 * MS // 10, T0 * MS // 10)
+    damaged = b"\n17 {}\n" + no_times + b"%d \xff\n" % (T0 * MS)
+    path.write_bytes(b'cut":1}\n' + good[0] + b"\n\n" + good[1] + damaged + good[2])
 
     async def client(server):
         return await played(server), dict(server.left_out), server.position
 
     frames, left_out, position = run(client, path)
     assert frames == good
-    assert left_out == {"local_ts is no whole number of 19 digits": 2, "the message is no UTF-8 text": 1}
-    assert position == 7
+    assert left_out == {"local_ts is no whole number of 19 digits": 4, "the message is no UTF-8 text": 1}
+    assert position == 9
 
 
 def test_a_gz_that_is_cut_off_is_played_to_where_it_can_be_read(tmp_path):

@@ -60,6 +60,13 @@ def test_a_question_at_no_time_ends_no_day(served, now_ns):
     assert served.record(Trade(TS + 5, -5.0, 10_000.0)) is None
 
 
+@pytest.mark.parametrize("asked", [None, "ETHUSDT", candidate(ts_ns="now")])
+def test_a_question_that_was_none_keeps_no_trade_from_the_watch(served, asked):
+    assert not served.allow(asked, TS).allow
+    assert served.record(LOSS) is not None
+    assert served.manifest.tag == "one.small-live"
+
+
 @pytest.mark.parametrize(
     "record", [None, (), (TS, 1.0), (TS, math.nan, 1e4), (TS, 1.0, 0.0), (TS, 2e4, 1e4), ("x", 1.0, 1e4), 5, [[], 1, 1]]
 )  # fmt: skip

@@ -200,9 +200,9 @@ def _out_of_the_shadow(table: BucketTable, nets: list[float]) -> Step | None:
 
 
 def _ir(nets: list[float]) -> float:
-    """IR of a trade; equal results have no spread, and the sign of their mean decides."""
+    """IR of a trade, of one at least; equal results have no spread, and the sign of their mean decides."""
     ir = ir_trade(nets)
-    if not math.isnan(ir) or not nets:
+    if not math.isnan(ir):
         return ir
     mean = math.fsum(nets) / len(nets)
     return math.copysign(math.inf, mean) if mean else 0.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reports.calibration_report import MIN_CALIBRATION, calibration_report
 from reports.records import CalibrationInput
-from runtime.quality import brier, ece_debiased, ece_plain, reliability_bins
+from runtime.quality import auc_pr, auc_roc, brier, brier_parts, ece_debiased, ece_plain, reliability_bins
 
 
 def test_brier_literal():
@@ -64,6 +64,26 @@ def test_ece_debiased_literal():
     # One bin of 4 at p 0.1, half of them 1: gap 0.4, variance of the rate 0.25 / 3.
     p, y = np.full(4, 0.1), np.array([0, 1, 0, 1])
     assert ece_debiased(p, y) == pytest.approx((0.16 - 0.25 / 3) ** 0.5)
+
+
+NONE = np.empty(0)
+
+
+@pytest.mark.filterwarnings("error")  # NaN because nothing is there to measure, and not by a division that went wrong
+@pytest.mark.parametrize(
+    ("measure", "p", "y"),
+    [
+        *((measure, NONE, NONE) for measure in (ece_plain, ece_debiased, auc_roc, auc_pr)),
+        (ece_debiased, [0.2], [1]),  # no spread within a bin of one
+        (auc_roc, [0.2, 0.3], [1, 1]),
+        (auc_roc, [0.2, 0.3], [0, 0]),
+        (auc_pr, [0.2, 0.3], [0, 0]),
+        *((lambda p, y, k=k: brier_parts(p, y)[k], NONE, NONE) for k in range(4)),
+    ],
+)
+def test_what_cannot_be_measured_is_nan(measure, p, y):
+    assert np.isnan(measure(np.array(p), np.array(y)))
+    assert all(len(column) == 0 for column in reliability_bins(NONE, NONE))
 
 
 def test_debiasing_takes_away_what_noise_alone_shows():
